@@ -1,0 +1,532 @@
+"""The gateway as a whole: built from a configuration, run until it is told to stop, reloaded while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets as tokens
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.app.accounts import RETIRE_S, Account, Surroundings, build_account, default_kind
+from bridge.app.ledgers import StoreLedger
+from bridge.app.page import status_page
+from bridge.app.reporting import Reporter
+from bridge.config import Configuration, load
+from bridge.contract.publication import Class, Publication
+from bridge.contract.topics import Topics
+from bridge.domain.account import AccountPolicy
+from bridge.domain.command import CommandState
+from bridge.domain.device import DeviceKind
+from bridge.domain.errors import ConfigError, StoreError, VendorError
+from bridge.domain.ids import GATEWAY
+from bridge.domain.observation import Batch, Observation
+from bridge.domain.text import Json
+from bridge.domain.times import unix_ms
+from bridge.flow.admission import Admission
+from bridge.flow.carrier import Carrier
+from bridge.flow.desk import clear, device_from
+from bridge.flow.dispatcher import Dispatcher
+from bridge.flow.gateway import GatewayExecutor
+from bridge.flow.health import AccountHealth
+from bridge.flow.intake import Intake, IntakeOptions
+from bridge.flow.janitor import Janitor, StateFlusher
+from bridge.flow.roster import Roster
+from bridge.flow.settle import Settler
+from bridge.mqtt.publisher import Publisher
+from bridge.mqtt.session import Connection, Session
+from bridge.ops.clock import SystemClock
+from bridge.ops.log import Redactor
+from bridge.ops.metrics import Metrics
+from bridge.ops.systemd import Notifier
+from bridge.pace.gate import SlotNote
+from bridge.ports import Clock
+from bridge.push.doors import Doors
+from bridge.push.server import HttpServer, Pages, build_app
+from bridge.store.protocols import JournalRow, OutboxRow, Tx
+from bridge.store.sqlite.database import SqliteStore
+from bridge.vendorkit.settings import AccountSettings
+from bridge.vendorkit.spec import VendorSpec
+
+log = logging.getLogger("bridge")
+
+STOP_COMMANDS_S = 3.0
+STOP_DRAIN_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the configuration comes from, so that it can be read again."""
+
+    path: Path
+    vendors: Mapping[str, VendorSpec]
+    env: Mapping[str, str]
+
+    def read(self) -> Configuration:
+        """Raises ConfigError."""
+        return load(self.path, self.vendors, self.env)
+
+
+class Gateway:
+    """One running gateway. `start`, then `serve` until `request_stop`, then `stop`; `run` does all three."""
+
+    def __init__(
+        self,
+        source: Source,
+        configuration: Configuration,
+        *,
+        clock: Clock | None = None,
+        redactor: Redactor | None = None,
+        notifier: Notifier | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._source = source
+        self.configuration = configuration
+        self._clock = clock or SystemClock()
+        self._redactor = redactor or Redactor()
+        self._notifier = notifier or Notifier()
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, hides nothing
+        self._topics = Topics(configuration.mqtt.base_topic)
+        self._accounts: dict[str, Account] = {}
+        self._retired: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self.ready = asyncio.Event()
+        self.http: HttpServer | None = None
+        self.store = SqliteStore(configuration.state.path, configuration.state.spool_max)
+        self._build_flow()
+
+    def _build_flow(self) -> None:
+        configuration, clock, topics = self.configuration, self._clock, self._topics
+        self.metrics = Metrics()
+        self.roster = Roster()
+        self.health = AccountHealth(clock, self._rng)
+        self.intake = Intake(
+            self.store,
+            self.roster,
+            topics,
+            clock,
+            IntakeOptions(configuration.mqtt.state_interval, configuration.mqtt.flat_metrics),
+        )
+        self.settler = Settler(self.roster, topics, self.intake, clock)
+        self.carrier = Carrier(self.store, self.roster, self.settler, clock, self.health)
+        self.dispatcher = Dispatcher(self.store, self.carrier)
+        self.admission = Admission(self.store, self.roster, self.settler, topics, clock)
+        self.flusher = StateFlusher(self.intake, self.roster, clock)
+        self.janitor = Janitor(self.store, self.intake, self.roster, clock, configuration.commands.remember)
+        self.publisher = Publisher(self.store, clock)
+        self.doors = Doors(self._take_push, clock, configuration.http.trusted_proxies)
+        self.intake.confirms = self.settler
+        self.intake.on_behind = self.flusher.behind
+        self.intake.on_taken = self._count_observation
+        self.settler.on_settled = self._command_settled
+        self.settler.on_nudge = self.carrier.wake
+        self.admission.on_accepted = self.dispatcher.submit
+        self.admission.on_rejected = lambda code: self.metrics.rejected.labels(code).inc()
+
+    async def run(self) -> None:
+        """Starts, serves and stops. Raises StoreError or ServerError if it cannot start."""
+        try:
+            await self.start()
+            await self.serve()
+        finally:
+            await self.stop()
+
+    def request_stop(self) -> None:
+        """Ends `serve`."""
+        self._stop.set()
+
+    # start ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Everything stands when it returns, but for the connection to the broker."""
+        self._redactor.add(self.configuration.secrets())
+        await self.store.open()
+        identity, fresh = await self.store.run(_identity)
+        self._around = Surroundings(
+            self.store,
+            self.roster,
+            self.intake,
+            self.health,
+            self.metrics,
+            self._clock,
+            self._rng,
+            fresh_store=fresh,
+        )
+        self.reporter = Reporter(
+            self.store,
+            self._topics,
+            self._clock,
+            self.roster,
+            self.health,
+            self._accounts,
+            self.configuration.state.spool_max,
+            identity,
+        )
+        self.session = Session(
+            self.configuration.mqtt,
+            self._topics,
+            self.configuration.mqtt.client_id or f"meterbridge-{identity}",
+            self.configuration.commands.session_expiry,
+            self.publisher,
+            self.admission.admit,
+            self._clock,
+            self._rng,
+        )
+        self._connect_parts()
+        self._enter_gateway()
+        await self._clear_strangers()
+        await self.store.run(self.settler.load_open)
+        notes = await StoreLedger(self.store).read()
+        for settings in self.configuration.accounts:
+            await self._begin(settings, notes)
+        self._accounts_changed()
+        await self.session.set_accounts([GATEWAY, *self._accounts])
+        await self._start_http()
+        await self.dispatcher.adopt()
+        for account, device in await self.store.run(lambda tx: list(tx.devices.dirty())):
+            self.flusher.behind(account, device, 0.0)
+
+    def _connect_parts(self) -> None:
+        reporter = self.reporter
+        reporter.session, reporter.publisher = self.session, self.publisher
+        reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
+        self.metrics.read_from(reporter.samples)
+        self.store.outgoing = self._outgoing
+        self.session.on_connected = self._connected
+        self.session.on_ready = self._session_ready
+        self.publisher.on_refused = self._refused
+        self.health.on_auth_failed = lambda account, message: reporter.event(
+            "auth_failed", "critical", f"account {account!r}: {message}", account
+        )
+        if self.store.moved_aside is not None:
+            reporter.event(
+                "store_replaced",
+                "critical",
+                "the state database was damaged: it was moved aside and a new one begun",
+                file=self.store.moved_aside.name,
+            )
+
+    def _enter_gateway(self) -> None:
+        commands = self.configuration.commands
+        self._executor = GatewayExecutor(
+            self.store,
+            self.roster,
+            self.settler,
+            self._clock,
+            reload=self.reload,
+            refresh=self._refresh,
+            diagnostics=self.reporter.diagnostics,
+            accounts=lambda: sorted(self._accounts),
+        )
+        policy = AccountPolicy(GATEWAY, GATEWAY, allow=commands.allow, confirm=frozenset(commands.confirm))
+        self.roster.enter(policy, self._executor, DeviceKind.METER)
+
+    async def _start_http(self) -> None:
+        address = self.configuration.http.address
+        if address is None:
+            return
+        app = build_app(self.doors, self._pages(), self.configuration.http.max_body, self._clock)
+        server = HttpServer(app, *address)
+        await server.start()
+        self.http = server
+        log.info("http.listening", extra={"address": f"{address[0]}:{server.port}"})
+
+    def _pages(self) -> Pages:
+        async def metrics() -> tuple[bytes, str]:
+            with contextlib.suppress(StoreError):
+                await self.reporter.take_snapshot()
+            return self.metrics.exposition()
+
+        async def status() -> str:
+            return await status_page(self.reporter, self.store, self.roster)
+
+        return Pages(self.reporter.healthz, self.reporter.readyz, metrics, status)
+
+    # serving ----------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Runs until `request_stop`."""
+        self._tasks = [
+            asyncio.get_running_loop().create_task(work, name=name)
+            for name, work in (
+                ("mqtt-session", self.session.run()),
+                ("publisher", self.publisher.run()),
+                ("state-flusher", self.flusher.run()),
+                ("janitor", self.janitor.run()),
+                ("reporter", self.reporter.run()),
+                ("watchdog", self._watchdog()),
+            )
+        ]
+        for account in self._accounts.values():
+            account.start()
+        stop = asyncio.get_running_loop().create_task(self._stop.wait())
+        done, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in done - {stop}:
+            log.critical("task.ended", extra={"task": task.get_name()})
+            task.result()
+
+    async def stop(self) -> None:
+        """Stops in order: no new pushes, no new commands; what is under way comes to an answer; the outbox drains;
+        `offline` is said; the store is closed. Takes less than ten seconds."""
+        self._notifier.stopping()
+        if self.http is not None:
+            await self.http.stop()
+        for account in self._accounts.values():
+            await account.stop()
+        await self.dispatcher.aclose(STOP_COMMANDS_S)
+        with contextlib.suppress(StoreError):
+            for name, device in await self.store.run(lambda tx: list(tx.devices.dirty())):
+                if self.roster.has(name):
+                    await self.intake.flush_states(name, [device])
+        if hasattr(self, "session"):
+            if self.session.connected:
+                await self.publisher.drain(STOP_DRAIN_S)
+            await self.session.stop()
+        for task in getattr(self, "_tasks", []):
+            task.cancel()
+        await asyncio.gather(*getattr(self, "_tasks", []), *self._retired, return_exceptions=True)
+        for account in self._accounts.values():
+            await account.aclose()
+        await self.store.close()
+
+    # accounts ---------------------------------------------------------------------------------------------------
+
+    async def _begin(self, settings: AccountSettings, notes: Sequence[SlotNote]) -> Account:
+        spec = self._source.vendors[settings.vendor]
+        account = build_account(settings, spec, self.configuration, self._around, notes)
+        self._accounts[settings.id] = account
+        self.roster.enter(account.policy, account.adapter, default_kind(spec))
+        self.health.enter(settings.id)
+        await self._recall_devices(account)
+        if spec.local_inventory:
+            with contextlib.suppress(VendorError):
+                await account.poller.refresh()
+        return account
+
+    async def _recall_devices(self, account: Account) -> None:
+        """The devices that were known before: commands to them are understood before the vendor has answered."""
+        name, kind = account.settings.id, default_kind(account.spec)
+        rows = await self.store.run(lambda tx: list(tx.devices.of_account(name)))
+        known = [device_from(account.policy, row, kind) for row in rows if account.policy.exposes(row.device)]
+        self.roster.replace(name, known)
+
+    async def _end(self, name: str, gone: bool) -> None:
+        account = self._accounts.pop(name)
+        await account.stop()
+        self.roster.leave(name)
+        self.health.leave(name)
+        task = asyncio.get_running_loop().create_task(self._retire(account), name=f"retire-{name}")
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+        if gone:
+            await self.store.run(lambda tx: _clear_account(tx, name))
+
+    async def _retire(self, account: Account) -> None:
+        """Calls under way get their answer before the connections close."""
+        try:
+            await self._clock.sleep(RETIRE_S)
+        finally:
+            await account.aclose()
+
+    def _accounts_changed(self) -> None:
+        self.doors.set([door for account in self._accounts.values() if (door := account.door()) is not None])
+
+    async def _clear_strangers(self) -> None:
+        """Retained topics that the ledger says are ours but that nothing stands behind any more: of accounts that
+        are gone from the configuration, of another base topic, of single metrics when those are off."""
+        accounts = {settings.id for settings in self.configuration.accounts}
+        base = self._topics.base + "/"
+        flat = self.configuration.mqtt.flat_metrics
+
+        def work(tx: Tx) -> None:
+            for name in set(tx.devices.accounts()) - accounts:
+                _clear_account(tx, name)
+            for kept in tx.retained.all():
+                gone = kept.account != "" and kept.account not in accounts
+                elsewhere = not kept.topic.startswith(base)
+                single = "/state/" in kept.topic.removeprefix(base) and not flat
+                if gone or elsewhere or single:
+                    clear(tx, kept)
+
+        await self.store.run(work)
+
+    async def _refresh(self, name: str) -> int:
+        return await self._accounts[name].poller.refresh()
+
+    # reload -----------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> Json:
+        """Reads the configuration again and follows it: accounts are added, changed, removed. What of it needs a
+        restart is named in the result. Raises ConfigError: then nothing has changed."""
+        async with self._reloading:
+            try:
+                new = self._source.read()
+            except ConfigError as error:
+                self.reporter.event(
+                    "reload_refused",
+                    "warning",
+                    "the new configuration has mistakes; the old one goes on",
+                    problems=list(error.problems),
+                )
+                log.error("reload.refused", extra={"problems": error.problems})
+                raise
+            return await self._follow(new)
+
+    async def _follow(self, new: Configuration) -> Json:
+        old, self.configuration = self.configuration, new
+        self._redactor.add(new.secrets())
+        before = {settings.id: settings for settings in old.accounts}
+        after = {settings.id: settings for settings in new.accounts}
+        rules_changed = (old.commands.allow, old.commands.confirm) != (
+            new.commands.allow,
+            new.commands.confirm,
+        )
+        removed = [name for name in before if name not in after]
+        changed = [
+            name for name in after if name in before and (rules_changed or before[name] != after[name])
+        ]
+        added = [name for name in after if name not in before]
+        for name in removed:
+            await self._end(name, gone=True)
+        for name in changed:
+            await self._end(name, gone=False)
+        notes = await StoreLedger(self.store).read()
+        self._around.fresh_store = False
+        for name in (*changed, *added):
+            (await self._begin(after[name], notes)).start()
+        self._accounts_changed()
+        if rules_changed:
+            self._enter_gateway()
+        await self.session.set_accounts([GATEWAY, *self._accounts])
+        await self.reporter.publish_info()
+        await self.dispatcher.adopt(added)
+        restart = [
+            part for part in ("mqtt", "http", "state", "log") if getattr(old, part) != getattr(new, part)
+        ]
+        log.info(
+            "reload.done",
+            extra={"added": added, "changed": changed, "removed": removed, "restart_needed": restart},
+        )
+        return {
+            "accounts": {"added": added, "changed": changed, "removed": removed},
+            "restart_needed": restart,
+        }
+
+    # what the parts tell ----------------------------------------------------------------------------------------
+
+    async def _take_push(
+        self, account: str, batches: Sequence[Batch], unusable: Sequence[tuple[bytes, str]], source: str
+    ) -> None:
+        if not self.roster.has(account):
+            raise StoreError("the account is being reloaded")
+        policy = self.roster.policy(account)
+
+        def work(tx: Tx) -> int:
+            for batch in batches:
+                self.intake.take_in(tx, policy, batch)
+            at_ms = unix_ms(self._clock.now())
+            new = [
+                tx.dead_letters.add(account, source or "/", reason, body, at_ms) for body, reason in unusable
+            ]
+            return sum(new)
+
+        if await self.store.run(work):
+            self.reporter.event(
+                "push_dead_letter",
+                "warning",
+                f"account {account!r}: a push could not be used and was put aside: {unusable[0][1]}",
+                account,
+                reason=unusable[0][1],
+            )
+
+    def _outgoing(self, added: list[OutboxRow], shed: dict[int, int]) -> None:
+        if added:
+            self.publisher.added(added)
+        if shed:
+            self.reporter.shed(shed)
+
+    async def _connected(self, connection: Connection) -> None:
+        if connection.session_present:
+            return
+
+        def work(tx: Tx) -> None:
+            # a new session: the broker delivers nothing again, and it may be a new broker without our retained topics
+            tx.deliveries.clear()
+            waiting = {
+                row.publication.topic for row in tx.outbox.read(0, 1_000_000) if row.publication.retain
+            }
+            for kept in tx.retained.all():
+                if kept.topic not in waiting:
+                    tx.outbox.add(
+                        Publication(
+                            kept.topic,
+                            kept.body,
+                            Class.META,
+                            retain=True,
+                            account=kept.account,
+                            device=kept.device,
+                        )
+                    )
+
+        await self.store.run(work)
+
+    def _session_ready(self) -> None:
+        self.ready.set()
+        self._notifier.ready()
+        self._notifier.status(f"connected, {len(self._accounts)} accounts")
+
+    def _refused(self, publication: Publication, reason: int) -> None:
+        log.error("mqtt.publish_refused", extra={"topic": publication.topic, "reason": f"0x{reason:02x}"})
+        if publication.topic != self._topics.bridge("event"):
+            self.reporter.event(
+                "publish_refused",
+                "critical",
+                f"the broker refuses messages on {publication.topic}: reason 0x{reason:02x}",
+                publication.account or None,
+                topic=publication.topic,
+            )
+
+    def _command_settled(self, row: JournalRow) -> None:
+        self.carrier.wake(row.key)
+        if row.state is CommandState.FINAL and row.last_ack is not None:
+            self.metrics.commands.labels(row.account, row.command, row.last_ack["status"]).inc()
+            self.metrics.command_seconds.labels(row.account).observe(
+                max(0, row.updated_ms - row.created_ms) / 1000
+            )
+
+    def _count_observation(self, account: str, observation: Observation) -> None:
+        self.metrics.observations.labels(account, type(observation).__name__.lower()).inc()
+
+    async def _watchdog(self) -> None:
+        """Tells the service manager that the loop turns and the store writes; stops telling when it does not."""
+        every_s = self._notifier.watchdog_s
+        while True:
+            await self._clock.sleep(min(every_s or 60.0, 60.0))
+            if every_s is not None:
+                with contextlib.suppress(StoreError):
+                    await self.store.run(lambda tx: tx.vault.get("", "instance"))
+                    self._notifier.alive()
+
+
+def _identity(tx: Tx) -> tuple[str, bool]:
+    """The gateway's own name, made up once; and whether the store is new."""
+    known = tx.vault.get("", "instance")
+    if isinstance(known, str):
+        return known, False
+    made = tokens.token_hex(4)
+    tx.vault.put("", "instance", made)
+    return made, True
+
+
+def _clear_account(tx: Tx, name: str) -> None:
+    for kept in tx.retained.all(name):
+        clear(tx, kept)
+    for row in tx.devices.of_account(name):
+        row.gone = True
+        row.dirty = False
+        tx.devices.save(row)

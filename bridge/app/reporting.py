@@ -1,0 +1,420 @@
+"""What the gateway tells of itself: `bridge/info`, `bridge/event`, account `status` and `budget`, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge import __version__
+from bridge.app.accounts import Account
+from bridge.contract import payloads
+from bridge.contract.payloads import BudgetRow
+from bridge.contract.publication import Class, Publication
+from bridge.contract.topics import Topics
+from bridge.domain.errors import StoreError
+from bridge.domain.text import Json, dumps
+from bridge.domain.times import rfc3339
+from bridge.flow.desk import retain
+from bridge.flow.dispatcher import Dispatcher
+from bridge.flow.health import AccountHealth
+from bridge.flow.roster import Roster
+from bridge.mqtt.publisher import Publisher
+from bridge.mqtt.session import Session
+from bridge.ops.metrics import Sample
+from bridge.ports import Clock
+from bridge.push.doors import Doors
+from bridge.push.server import Health
+from bridge.store.protocols import Loss, Tx
+from bridge.store.sqlite.database import SqliteStore
+
+log = logging.getLogger("bridge.reporting")
+
+BUDGET_EVERY_S = 10.0
+STATUS_EVERY_S = 60.0
+LOSS_EVERY_S = 10.0
+LAG_EVERY_S = 0.5
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Sums that are read from the store now and then, for what must answer at once."""
+
+    rows: int = 0
+    bytes: int = 0
+    oldest_ms: int | None = None
+    by_class: Mapping[int, int] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
+    dead_letters: int = 0
+
+
+class Reporter:
+    """Publishes what concerns the gateway as a whole."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        topics: Topics,
+        clock: Clock,
+        roster: Roster,
+        health: AccountHealth,
+        accounts: Mapping[str, Account],
+        spool_max_bytes: int,
+        instance: str,
+    ) -> None:
+        self._store = store
+        self._topics = topics
+        self._clock = clock
+        self.roster = roster
+        self.health = health
+        self.accounts = accounts
+        self._spool_max_bytes = spool_max_bytes
+        self._shed: dict[int, int] = {}
+        self._tellings: set[asyncio.Task[None]] = set()
+        self.instance = instance
+        self.started_at = clock.now()
+        self.snapshot = Snapshot()
+        self.lag_s = 0.0
+        self.session: Session | None = None
+        self.publisher: Publisher | None = None
+        self.doors: Doors | None = None
+        self.dispatcher: Dispatcher | None = None
+
+    # events for the operator ------------------------------------------------------------------------------------
+
+    def event(self, code: str, severity: str, message: str, account: str | None = None, **data: Json) -> None:
+        """Something the operator should know. Told as soon as the store takes it."""
+        document = payloads.bridge_event(
+            ts=self._clock.now(), code=code, severity=severity, message=message, account=account, data=data
+        )
+        publication = Publication(self._topics.bridge("event"), dumps(document), Class.EVENT)
+        task = asyncio.get_running_loop().create_task(self._tell(publication), name="bridge-event")
+        self._tellings.add(task)
+        task.add_done_callback(self._tellings.discard)
+
+    async def _tell(self, publication: Publication) -> None:
+        while True:
+            try:
+                await self._store.run(lambda tx: tx.outbox.add(publication))
+            except StoreError:
+                await self._clock.sleep(5.0)
+            else:
+                return
+
+    def shed(self, counts: Mapping[int, int]) -> None:
+        """Publications were dropped for lack of room: summed up, told every LOSS_EVERY_S."""
+        for klass, count in counts.items():
+            self._shed[klass] = self._shed.get(klass, 0) + count
+
+    # loops ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_status(), name="report-status")
+            group.create_task(self._keep_round(), name="report-round")
+            group.create_task(self._watch_lag(), name="report-lag")
+
+    async def publish_info(self) -> None:
+        """`bridge/info`, if it changed."""
+        protocol = self.session.protocol if self.session else "5"
+        document = payloads.bridge_info(
+            version=__version__,
+            instance=self.instance,
+            started_at=self.started_at,
+            mqtt_protocol=protocol,
+            accounts=[
+                (name, account.settings.vendor, len(self.roster.devices(name)))
+                for name, account in sorted(self.accounts.items())
+            ],
+        )
+        body = dumps(document)
+        await self._store.run(lambda tx: retain(tx, self._topics.bridge("info"), body))
+
+    async def publish_status(self, account: str) -> None:
+        """`{account}/status`, if it changed."""
+        state = self.health.state(account)
+        if state is None or state.since is None:
+            return
+        body = dumps(payloads.account_status(state.word, state.message, state.since, state.last_success))
+        await self._store.run(
+            lambda tx: retain(tx, self._topics.account(account, "status"), body, account=account)
+        )
+
+    async def _keep_status(self) -> None:
+        while True:
+            for account in await self.health.changed():
+                await self._patiently(lambda name=account: self.publish_status(name))  # type: ignore[misc] # bound now
+
+    async def _keep_round(self) -> None:
+        count = 0
+        while True:
+            await self._patiently(self._round)
+            if count % int(STATUS_EVERY_S / BUDGET_EVERY_S) == 0:
+                for account in list(self.accounts):
+                    await self._patiently(lambda name=account: self.publish_status(name))  # type: ignore[misc] # bound now
+            count += 1
+            await self._clock.sleep(BUDGET_EVERY_S)
+
+    async def _round(self) -> None:
+        await self.publish_info()
+        for name, account in list(self.accounts.items()):
+            body = dumps(payloads.budget(self._clock.now(), budget_rows(account)))
+            topic = self._topics.account(name, "budget")
+            await self._store.run(
+                lambda tx, t=topic, b=body, n=name: _retain_budget(tx, t, b, n)  # type: ignore[misc] # bound now
+            )
+        await self.take_snapshot()
+        self._tell_losses()
+
+    async def take_snapshot(self) -> None:
+        """Reads the sums again."""
+
+        def read(tx: Tx) -> Snapshot:
+            rows, size, oldest = tx.outbox.waiting()
+            return Snapshot(
+                rows,
+                size,
+                oldest,
+                tx.outbox.waiting_by_class(),
+                tuple(tx.outbox.losses()),
+                tx.dead_letters.count(),
+            )
+
+        self.snapshot = await self._store.run(read)
+
+    def _tell_losses(self) -> None:
+        counts, self._shed = self._shed, {}
+        if counts:
+            by_name = {Class(klass).name.lower(): count for klass, count in counts.items()}
+            total = sum(counts.values())
+            self.event(
+                "data_dropped",
+                "critical",
+                f"the spool is full: {total} of the oldest messages were dropped",
+                dropped=by_name,
+                spool_max_bytes=self._spool_max_bytes,
+            )
+
+    async def _watch_lag(self) -> None:
+        while True:
+            before = self._clock.monotonic()
+            await self._clock.sleep(LAG_EVERY_S)
+            self.lag_s = max(0.0, self._clock.monotonic() - before - LAG_EVERY_S)
+
+    async def _patiently(self, work: Callable[[], Any]) -> None:
+        try:
+            await work()
+        except StoreError as error:
+            log.error("report.store_failed", extra={"reason": str(error)})
+
+    # questions --------------------------------------------------------------------------------------------------
+
+    async def healthz(self) -> Health:
+        """Well while the store takes changes."""
+        failing = self._store.failing
+        reasons = {"status": "ok" if failing is None else "failing"}
+        if failing is not None:
+            reasons["store"] = failing
+        return Health(failing is None, reasons)
+
+    async def readyz(self) -> Health:
+        """Ready while the broker is connected, or what waits for it stays within bounds."""
+        await self._patiently(self.take_snapshot)
+        connected = self.session is not None and self.session.connected
+        room = self.snapshot.bytes < self._spool_max_bytes * 9 // 10
+        well = self._store.failing is None and (connected or room)
+        reasons: dict[str, Json] = {
+            "status": "ready" if well else "not ready",
+            "broker": "connected" if connected else f"not connected: {self._broker_trouble()}",
+            "spool": {
+                "messages": self.snapshot.rows,
+                "bytes": self.snapshot.bytes,
+                "max_bytes": self._spool_max_bytes,
+            },
+        }
+        if self._store.failing is not None:
+            reasons["store"] = self._store.failing
+        return Health(well, reasons)
+
+    async def diagnostics(self) -> Json:
+        """What a bug report needs; no secret, no customer data."""
+        await self.take_snapshot()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "version": __version__,
+            "instance": self.instance,
+            "started_at": rfc3339(self.started_at),
+            "now": rfc3339(self._clock.now()),
+            "mqtt": {
+                "connected": self.session is not None and self.session.connected,
+                "protocol": self.session.protocol if self.session else None,
+                "reconnects": self.session.reconnects if self.session else 0,
+                "last_error": self._broker_trouble() or None,
+            },
+            "outbox": {
+                "messages": self.snapshot.rows,
+                "bytes": self.snapshot.bytes,
+                "by_class": {Class(k).name.lower(): v for k, v in self.snapshot.by_class.items()},
+                "dropped": {Class(loss.klass).name.lower(): loss.count for loss in self.snapshot.losses},
+            },
+            "commands_under_way": self.dispatcher.under_way() if self.dispatcher else 0,
+            "dead_letters": self.snapshot.dead_letters,
+            "max_rss_bytes": usage.ru_maxrss * 1024,
+            "event_loop_lag_s": round(self.lag_s, 4),
+            "accounts": {name: self._account_diagnostics(name) for name in sorted(self.accounts)},
+        }
+
+    def samples(self) -> list[Sample]:
+        """What `/metrics` reads at scrape time."""
+        snapshot = self.snapshot
+        samples = [
+            Sample(
+                "meterbridge_mqtt_connected",
+                "1 while the broker is connected",
+                float(self.session is not None and self.session.connected),
+            ),
+            Sample(
+                "meterbridge_mqtt_reconnects",
+                "Connections lost",
+                float(self.session.reconnects if self.session else 0),
+                counter=True,
+            ),
+            Sample("meterbridge_outbox_bytes", "Bytes that wait for the broker", float(snapshot.bytes)),
+            Sample(
+                "meterbridge_outbox_age_seconds", "Age of the oldest message that waits", self._oldest_s()
+            ),
+            Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters)),
+            Sample("meterbridge_event_loop_lag_seconds", "Last lag of the event loop", self.lag_s),
+        ]
+        for klass in Class:
+            labels = (("class", klass.name.lower()),)
+            samples.append(
+                Sample(
+                    "meterbridge_outbox_messages",
+                    "Messages that wait for the broker",
+                    float(snapshot.by_class.get(int(klass), 0)),
+                    labels,
+                )
+            )
+        samples.extend(
+            Sample(
+                "meterbridge_dropped",
+                "Messages dropped from a full spool",
+                float(loss.count),
+                (("class", Class(loss.klass).name.lower()),),
+                counter=True,
+            )
+            for loss in snapshot.losses
+        )
+        if self.publisher is not None:
+            counters = self.publisher.counters
+            outcomes = {
+                "published": counters.published,
+                "refused": counters.refused,
+                "resent": counters.resent,
+            }
+            samples.extend(
+                Sample(
+                    "meterbridge_messages",
+                    "Messages by what the broker made of them",
+                    float(value),
+                    (("outcome", name),),
+                    counter=True,
+                )
+                for name, value in outcomes.items()
+            )
+        samples.extend(self._account_samples())
+        return samples
+
+    def _account_samples(self) -> list[Sample]:
+        samples = []
+        for name, account in self.accounts.items():
+            state = self.health.state(name)
+            samples.append(
+                Sample(
+                    "meterbridge_account_online",
+                    "1 while the vendor answers as it should",
+                    float(state is not None and state.word == "online"),
+                    (("account", name), ("vendor", account.settings.vendor)),
+                )
+            )
+            samples.append(
+                Sample(
+                    "meterbridge_calls_waiting",
+                    "Calls that wait for a slot in the vendor's limits",
+                    float(account.gate.waiting()),
+                    (("account", name),),
+                )
+            )
+            for row in budget_rows(account):
+                samples.append(
+                    Sample(
+                        "meterbridge_budget_used_ratio",
+                        "Used part of a rate-limit window",
+                        row.used / row.limit,
+                        (
+                            ("account", name),
+                            ("endpoint", row.endpoint),
+                            ("scope", row.scope),
+                            ("window_s", f"{row.window_s:g}"),
+                        ),
+                    )
+                )
+        for (account_name, outcome), count in (self.doors.counters.counts if self.doors else {}).items():
+            samples.append(
+                Sample(
+                    "meterbridge_pushes",
+                    "Pushes by outcome",
+                    float(count),
+                    (("account", account_name), ("outcome", outcome)),
+                    counter=True,
+                )
+            )
+        return samples
+
+    def _account_diagnostics(self, name: str) -> Json:
+        account, state = self.accounts[name], self.health.state(name)
+        document = payloads.budget(self._clock.now(), budget_rows(account))
+        return {
+            "vendor": account.settings.vendor,
+            "devices": len(self.roster.devices(name)),
+            "state": state.word if state else None,
+            "message": state.message if state else None,
+            "calls_waiting": account.gate.waiting(),
+            "windows": document["windows"],
+        }
+
+    def _broker_trouble(self) -> str:
+        return self.session.last_error if self.session else ""
+
+    def _oldest_s(self) -> float:
+        if self.snapshot.oldest_ms is None:
+            return 0.0
+        return max(0.0, self._clock.now().timestamp() - self.snapshot.oldest_ms / 1000)
+
+
+def budget_rows(account: Account) -> list[BudgetRow]:
+    """The account's rate-limit windows in use."""
+    return [
+        BudgetRow(
+            endpoint=usage.limit.endpoint,
+            limit=usage.window.count,
+            scope=f"{usage.limit.scope}:{usage.key}" if usage.key else usage.limit.scope,
+            window_s=usage.window.seconds,
+            used=usage.used,
+            resets_at=datetime.fromtimestamp(usage.resets_at, tz=UTC) if usage.resets_at else None,
+        )
+        for usage in account.gate.usage()
+    ]
+
+
+def _retain_budget(tx: Tx, topic: str, body: bytes, account: str) -> None:
+    """Not again while nothing but the time in it changed."""
+    kept = tx.retained.get(topic)
+    if kept is None or kept.partition(b'"windows"')[2] != body.partition(b'"windows"')[2]:
+        retain(tx, topic, body, account=account)

@@ -1,0 +1,5 @@
+"""The command line (CONTRACT section 11)."""
+
+from bridge.cli.main import main
+
+__all__ = ["main"]

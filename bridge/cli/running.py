@@ -1,0 +1,72 @@
+"""`meterbridge run`: a gateway in this process, with its signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from bridge.app.gateway import Gateway, Source
+from bridge.domain.errors import BridgeError, ConfigError
+from bridge.ops.log import Redactor, set_up
+from bridge.vendors import VENDORS
+
+log = logging.getLogger("bridge")
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run_gateway(path: str, log_format: str | None, log_level: str | None) -> int:
+    """Runs until SIGTERM or SIGINT; the exit status."""
+    source = Source(Path(path), VENDORS, os.environ)
+    try:
+        configuration = source.read()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    redactor = Redactor()
+    redactor.add(configuration.secrets())
+    set_up(log_level or configuration.log.level, log_format or configuration.log.format, redactor)
+    gateway = Gateway(source, configuration, redactor=redactor)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_serve(gateway))
+
+
+async def _serve(gateway: Gateway) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.request_stop)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def on_hangup() -> None:
+        task = loop.create_task(_reload(gateway), name="reload")
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    try:
+        await gateway.run()
+    except BridgeError as error:
+        log.critical("cannot run: %s", error)
+        return 1
+    return 0
+
+
+async def _reload(gateway: Gateway) -> None:
+    try:
+        await gateway.reload()
+    except ConfigError:
+        return  # told by the log and on bridge/event; the old configuration goes on
+    except BridgeError as error:
+        log.error("reload.failed", extra={"reason": str(error)})

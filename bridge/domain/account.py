@@ -1,0 +1,34 @@
+"""What an account allows and how its observations are treated: the part of its settings that every vendor shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPolicy:
+    """Frozen rules of one account (CONTRACT section 10)."""
+
+    account: str
+    vendor: str
+    allow: tuple[str, ...] = ("*",)
+    confirm: frozenset[str] = frozenset()
+    customer_data: bool = False
+    alarm_clear_after_s: float = 86400.0
+    alarm_backlog_s: float = 86400.0
+    severities: Mapping[str, str] = field(default_factory=dict)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def allows(self, command: str) -> bool:
+        """Whether the allow-list lets this command pass; its entries are names or patterns such as `*` or `set_*`."""
+        return any(fnmatchcase(command, pattern) for pattern in self.allow)
+
+    def exposes(self, native_id: str) -> bool:
+        """Whether the configuration wants this device."""
+        if any(fnmatchcase(native_id, pattern) for pattern in self.exclude):
+            return False
+        return not self.include or any(fnmatchcase(native_id, pattern) for pattern in self.include)

@@ -1,0 +1,157 @@
+"""What comes from a vendor: readings, alarms, events, availability, descriptions. Plain values, made by codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from bridge.domain.device import Device
+from bridge.domain.text import Json
+
+Value = int | Decimal | bool | str
+"""The value of a metric, in the one unit that `domain.metrics` gives it."""
+
+
+class Origin(StrEnum):
+    """How a record reached the gateway; the `source` of the payloads (CONTRACT section 3)."""
+
+    POLL = "poll"
+    PUSH = "push"
+    COMMAND = "command"
+    BACKFILL = "backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Measurements of one device taken together; becomes a record on `telemetry` or `history`.
+
+    `observed_at` is the device's own time in UTC, None where the vendor gives none (then `received_at` counts).
+    `metrics` has only names of `domain.metrics`, in their units; a missing value is absent, never zero.
+    `extra` keeps, as sent, what the vendor delivered beyond the known fields, less customer data.
+    `announced` names those of the metrics whose change this message itself announces (a vendor's switch report).
+    """
+
+    device: str
+    received_at: datetime
+    origin: Origin
+    metrics: Mapping[str, Value]
+    observed_at: datetime | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    announced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Values that a vendor sends without a time of their own beside timed readings (METRICS rule 7).
+
+    They go into `state` with the event that belongs to a change and do not move the device's telemetry clock.
+    """
+
+    device: str
+    received_at: datetime
+    origin: Origin
+    metrics: Mapping[str, Value]
+
+
+class AlarmState(StrEnum):
+    """CONTRACT section 5."""
+
+    RAISED = "raised"
+    CLEARED = "cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmMessage:
+    """One alarm as a vendor tells it (kind M of METRICS section 2).
+
+    `started_at` is the vendor's alarm time or None (then the time of receipt). `ended_at` is set when the vendor
+    says that it is over. `code` is a code of `domain.alarms` or `vendor_<code>`; `vendor_code` the vendor's own.
+    """
+
+    device: str
+    code: str
+    vendor_code: str
+    received_at: datetime
+    origin: Origin
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cleared: bool = False
+    message: str = ""
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened once. `happened_at` is the vendor's time or None (then the time of receipt)."""
+
+    device: str
+    code: str
+    received_at: datetime
+    origin: Origin
+    happened_at: datetime | None = None
+    vendor_code: str = ""
+    message: str = ""
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a device can be reached.
+
+    `said` is true where the vendor says it in so many words (then a change is also the event `online` or
+    `offline`); false where the gateway concludes it. `at` is the vendor's time of the statement or None; a
+    statement older than the last one applied is ignored. `announced`: the statement is itself a message about
+    the change, so the event is due even if the same state was concluded before.
+    """
+
+    device: str
+    online: bool
+    received_at: datetime
+    origin: Origin
+    said: bool
+    at: datetime | None = None
+    announced: bool = False
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A device as it is known now: a new one, or one of which something more became known.
+
+    Fields that are None or empty do not erase what was known before.
+    """
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A vendor's word on a command that it works on asynchronously (iotmeter 9.4), matched by reference or id."""
+
+    vendor_ref: Json
+    command_id: str | None
+    device: str | None
+    native_state: Json
+    received_at: datetime
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+Observation = Reading | Words | AlarmMessage | Event | Availability | Described | Confirmation
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Observations that are taken together, in this order: all of them in one transaction or none.
+
+    `body_key` identifies the message they came from where the vendor gives neither id nor time: a batch with the
+    same key within `body_window_s` is the same message and is taken as done. `next_in_s` lets a poll say when
+    asking again makes sense (None: as planned).
+    """
+
+    observations: Sequence[Observation]
+    body_key: str | None = None
+    body_window_s: float = 0.0
+    next_in_s: float | None = None

@@ -1,0 +1,83 @@
+"""JSON text to values and back with every digit kept: numbers with a point are `Decimal`, never binary floats."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+Json = Any
+"""A JSON value as `loads` returns it: dict, list, str, int, Decimal, bool or None."""
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_sorted_encoder = msgspec.json.Encoder(decimal_format="number", order="sorted")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?\Z")
+
+
+def loads(raw: bytes | str) -> Json:
+    """Strict JSON to values. Raises ValueError with a short reason; `NaN`, comments, trailing commas are errors."""
+    try:
+        return _decoder.decode(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation) as error:
+        raise ValueError(str(error)) from None
+
+
+def dumps(value: Json) -> bytes:
+    """Values to compact UTF-8 JSON; a `Decimal` becomes a number with the same digits."""
+    return _encoder.encode(value)
+
+
+def canonical(value: Json) -> bytes:
+    """As `dumps`, with sorted keys: equal values give equal bytes."""
+    return _sorted_encoder.encode(value)
+
+
+def number(value: object) -> int | Decimal | None:
+    """A vendor's number, sent as number or as text, or None where it is none (`""`, `null`, words, bool, NaN)."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, str) and _NUMBER.match(value.strip()):
+        return plain(Decimal(value.strip()))
+    return None
+
+
+def plain(value: Decimal) -> int | Decimal | None:
+    """The same number without trailing zeros and exponent (346.90 → 346.9, 1E+2 → 100); None for NaN, infinity
+    and magnitudes (beyond 10^±30) that no meter has and whose digits would only fill memory."""
+    if not value.is_finite():
+        return None
+    if value == 0:
+        return 0
+    if not -30 <= value.adjusted() <= 30:
+        return None
+    if value == value.to_integral_value():
+        return int(value)
+    return value.normalize()
+
+
+def flag(value: object) -> bool | None:
+    """A vendor's truth (`true`, `"true"`, 1, `"1"` and their opposites), or None where it is none."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
+    if isinstance(value, int):
+        return {1: True, 0: False}.get(value)
+    return None
+
+
+def word_of(code: object) -> str:
+    """A vendor's code as part of a name: lower case, every run of other characters than a–z, 0–9 a single `_`.
+
+    `bit1` → `bit1`, `E-21` → `e_21`, 3 → `3`. Source: METRICS.md section 2.
+    """
+    return re.sub(r"[^a-z0-9]+", "_", str(code).lower()).strip("_")

@@ -1,0 +1,55 @@
+"""Instants as aware UTC datetimes, and their RFC 3339 text."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z",
+)
+
+
+def rfc3339(at: datetime) -> str:
+    """`2023-11-21T06:30:22Z`; with `.250` where the instant has milliseconds."""
+    at = at.astimezone(UTC)
+    if at.microsecond // 1000 == 0:
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def parse_rfc3339(text: object) -> datetime:
+    """RFC 3339 with offset to aware UTC. Raises ValueError that names what was expected."""
+    match = _RFC3339.match(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("expected a time as in RFC 3339, with offset: 2026-11-21T09:30:00Z")
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    micro = int(((fraction or ".0")[1:] + "000000")[:6])
+    try:
+        local = datetime(
+            int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), micro, tzinfo=UTC
+        )
+        if offset in "Zz":
+            return local
+        sign = 1 if offset[0] == "+" else -1
+        return local - sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[4:6]))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"expected a time as in RFC 3339: {error}") from None
+
+
+def from_unix(seconds: float) -> datetime:
+    """Unix seconds to aware UTC. Raises ValueError outside the years 1970 to 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"not a Unix time: {seconds}") from error
+
+
+def unix_ms(at: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return int(at.timestamp() * 1000)
+
+
+def from_unix_ms(ms: int) -> datetime:
+    """The inverse of `unix_ms`."""
+    return datetime.fromtimestamp(ms / 1000, tz=UTC)

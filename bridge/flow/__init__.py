@@ -1,0 +1,1 @@
+"""The paths of observations and commands between vendors, store and broker."""

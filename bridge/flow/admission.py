@@ -1,0 +1,350 @@
+"""The one door for commands: judged, then in one transaction either journalled and accepted, or rejected.
+
+When `admit` returns, the command (or its rejection) is on disk, and the broker may have its PUBACK.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.contract import payloads
+from bridge.contract.commands import (
+    CommandMessage,
+    Envelope,
+    fingerprint_of,
+    open_envelope,
+    readable_id,
+    validate,
+)
+from bridge.contract.topics import CommandTopic, Topics
+from bridge.domain.command import CommandSpec, CommandState, Order, Outcome, Params, Preview, Status
+from bridge.domain.device import Device
+from bridge.domain.errors import Rejection, VendorError
+from bridge.domain.ids import GATEWAY
+from bridge.domain.observation import Value
+from bridge.domain.text import Json, canonical, loads
+from bridge.domain.times import unix_ms
+from bridge.flow.carrier import arm
+from bridge.flow.roster import Roster
+from bridge.flow.settle import Settler
+from bridge.ports import Clock
+from bridge.store.protocols import JournalRow, Store, Tx
+
+log = logging.getLogger("bridge.commands")
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A command that may run, or the reason why not. `mark` is set once command and parameters are valid."""
+
+    topic: CommandTopic
+    command_id: str
+    has_id: bool
+    rejection: Rejection | None = None
+    envelope: Envelope | None = None
+    spec: CommandSpec | None = None
+    device: Device | None = None
+    params: Params | None = None
+    mark: bytes | None = None
+
+
+class Admission:
+    """Takes command messages."""
+
+    def __init__(self, store: Store, roster: Roster, settler: Settler, topics: Topics, clock: Clock) -> None:
+        self._store = store
+        self._roster = roster
+        self._settler = settler
+        self._topics = topics
+        self._clock = clock
+        self.on_accepted: Callable[[JournalRow], None] = lambda _row: None
+        self.on_rejected: Callable[[str], None] = lambda _code: None
+
+    async def admit(self, message: CommandMessage) -> None:
+        """Takes one message; what is not a command to one of our accounts is nobody's business. Raises StoreError:
+        then nothing is on disk, and the message must stay unacknowledged."""
+        topic = self._topics.parse_command(message.topic)
+        if topic is None or not (topic.account == GATEWAY or self._roster.has(topic.account)):
+            return
+        judged = self._judge(topic, message)
+        dry = judged.envelope is not None and judged.envelope.dry_run and judged.rejection is None
+        if dry:
+            judged_known = await self._known(judged)
+            await self._store.run(lambda tx: self._answer_dry_run(tx, judged, judged_known, message))
+            return
+        await self._store.run(lambda tx: self._decide(tx, judged, message))
+
+    # judging, without the store -----------------------------------------------------------------------------------
+
+    def _judge(self, topic: CommandTopic, message: CommandMessage) -> _Judged:
+        told = readable_id(message)
+        unknown = _Judged(topic, told or made_up_id(), has_id=False)
+        if message.retained:
+            return _rejected(
+                unknown,
+                Rejection("retained", "commands must not be retained: publish without the retain flag"),
+            )
+        try:
+            envelope = open_envelope(message)
+        except Rejection as rejection:
+            return _rejected(unknown, rejection)
+        judged = _Judged(
+            topic,
+            envelope.id or unknown.command_id,
+            has_id=envelope.id is not None,
+            envelope=envelope,
+        )
+        return self._judge_command(judged, envelope, message.received_at)
+
+    def _judge_command(self, judged: _Judged, envelope: Envelope, received_at: datetime) -> _Judged:
+        topic = judged.topic
+        executor = self._roster.executor(topic.account)
+        device = None
+        spec = params = mark = None
+        try:
+            if executor is None:
+                raise Rejection("unknown_command", "the gateway takes no commands now")
+            if topic.device_level is not None:
+                device = self._roster.by_level(topic.account, topic.device_level)
+                if device is None:
+                    raise Rejection(
+                        "unknown_device", f"account {topic.account!r} has no device {topic.device_level!r}"
+                    )
+            offered = executor.commands(device)
+            spec = offered.get(topic.command)
+            if spec is None:
+                names = ", ".join(sorted(offered)) or "none"
+                raise Rejection("unknown_command", f"no command {topic.command!r} here (there are: {names})")
+            params = validate(spec, envelope)
+            mark = canonical([topic.device_level, fingerprint_of(spec.name, params)])
+            judged = _Judged(
+                topic, judged.command_id, judged.has_id, None, envelope, spec, device, params, mark
+            )
+            self._check_rules(judged, spec, params, envelope, received_at)
+        except Rejection as rejection:
+            return _Judged(
+                topic,
+                judged.command_id,
+                judged.has_id,
+                rejection,
+                envelope,
+                spec,
+                device,
+                params,
+                mark,
+            )
+        return judged
+
+    def _check_rules(
+        self, judged: _Judged, spec: CommandSpec, params: Params, envelope: Envelope, now: datetime
+    ) -> None:
+        policy = self._roster.policy(judged.topic.account)
+        if envelope.expires_at is not None and envelope.expires_at <= now:
+            raise Rejection("expired", "expires_at has passed")
+        if not policy.allows(spec.name):
+            raise Rejection("not_allowed", f"the configuration does not allow {spec.name!r}")
+        if spec.check is not None:
+            spec.check(self._order(judged, spec, params, {}))
+        if envelope.dry_run:
+            return
+        if spec.needs_id and not judged.has_id:
+            raise Rejection("id_required", f"{spec.name!r} needs an `id`, so that it is never executed twice")
+        reason = _dangerous(spec, params, policy.confirm)
+        if reason is not None and not envelope.confirm:
+            raise Rejection("confirm_required", f'{reason}: needs "confirm": true')
+
+    def _order(self, judged: _Judged, spec: CommandSpec, params: Params, known: dict[str, Value]) -> Order:
+        envelope = judged.envelope
+        return Order(
+            id=judged.command_id,
+            account=judged.topic.account,
+            device=judged.device,
+            spec=spec,
+            params=params,
+            known=known,
+            expires_at=envelope.expires_at if envelope else None,
+            timeout_s=(envelope.timeout_s if envelope else None) or spec.timeout_s,
+        )
+
+    # deciding, in one transaction ---------------------------------------------------------------------------------
+
+    def _decide(self, tx: Tx, judged: _Judged, message: CommandMessage) -> None:
+        digest = message.digest
+        if message.dup and tx.deliveries.matches(message.mid, digest):
+            return
+        if message.mid:
+            tx.deliveries.put(message.mid, digest, unix_ms(message.received_at))
+        if judged.has_id and not message.retained:
+            known = tx.journal.find(judged.topic.account, judged.command_id)
+            if known is not None:
+                self._answer_known(tx, judged, known, message)
+                return
+        if judged.rejection is not None:
+            self._reject(tx, judged, judged.rejection, message)
+            return
+        self._accept(tx, judged, message)
+
+    def _answer_known(self, tx: Tx, judged: _Judged, known: JournalRow, message: CommandMessage) -> None:
+        """The `id` was used before: its last acknowledgement again, or a rejection if it meant something else."""
+        if judged.mark is not None and judged.mark == known.mark:
+            document = {**(known.last_ack or {}), "duplicate": True}
+            self._settler.publish_ack(
+                tx,
+                judged.topic.account,
+                judged.topic.device_level,
+                document,
+                self._reply_topic(message),
+                message.correlation,
+            )
+            return
+        rejection = judged.rejection
+        if judged.mark is not None:
+            rejection = Rejection(
+                "id_reused",
+                f"id {judged.command_id!r} was used before, for another command or other parameters",
+            )
+        self._reject(tx, judged, rejection or Rejection("id_reused", "the id was used before"), message)
+
+    def _accept(self, tx: Tx, judged: _Judged, message: CommandMessage) -> None:
+        spec, params, envelope = judged.spec, judged.params, judged.envelope
+        if spec is None or params is None or envelope is None or judged.mark is None:
+            raise ValueError("accepted without having been judged")
+        topic = judged.topic
+        native_id = judged.device.native_id if judged.device else None
+        lock = tx.locks.covering(topic.account, native_id) if spec.writes else None
+        if lock is not None:
+            self._reject(
+                tx, judged, Rejection("interlock", f"locked: {lock.reason or 'no reason given'}"), message
+            )
+            return
+        now_ms = unix_ms(self._clock.now())
+        row = JournalRow(
+            key=0,
+            account=topic.account,
+            id=judged.command_id,
+            device=native_id,
+            device_level=topic.device_level,
+            command=spec.name,
+            params=loads(params.model_dump_json(exclude_unset=True)),
+            mark=judged.mark,
+            state=CommandState.ACCEPTED,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            writes=spec.writes,
+            has_id=judged.has_id,
+            expires_ms=unix_ms(envelope.expires_at) if envelope.expires_at else None,
+            timeout_s=envelope.timeout_s or spec.timeout_s,
+            reply_topic=self._reply_topic(message),
+            correlation=message.correlation,
+            requester=message.requester,
+        )
+        arm(row, spec, params)
+        self._settler.acknowledge(tx, row, Outcome(Status.ACCEPTED), self._clock.now())
+        tx.journal.insert(row)
+        tx.after_commit(lambda: self.on_accepted(row))
+
+    def _reject(self, tx: Tx, judged: _Judged, rejection: Rejection, message: CommandMessage) -> None:
+        self._answer(
+            tx,
+            judged,
+            Outcome(Status.REJECTED, rejection.code, rejection.message, result=rejection.result),
+            message,
+        )
+        tx.after_commit(lambda: self.on_rejected(rejection.code))
+
+    def _answer(
+        self, tx: Tx, judged: _Judged, outcome: Outcome, message: CommandMessage, dry_run: bool = False
+    ) -> None:
+        document = payloads.ack(
+            command_id=judged.command_id,
+            command=judged.topic.command,
+            account=judged.topic.account,
+            device=judged.device.native_id if judged.device else judged.topic.device_level,
+            status=outcome.status,
+            at=self._clock.now(),
+            code=outcome.code,
+            message=outcome.message,
+            result=outcome.result,
+            dry_run=dry_run,
+        )
+        self._settler.publish_ack(
+            tx,
+            judged.topic.account,
+            judged.topic.device_level,
+            document,
+            self._reply_topic(message),
+            message.correlation,
+        )
+
+    # dry runs -----------------------------------------------------------------------------------------------------
+
+    async def _known(self, judged: _Judged) -> dict[str, Value]:
+        if judged.device is None:
+            return {}
+        account, native_id = judged.topic.account, judged.device.native_id
+        row = await self._store.run(lambda tx: tx.devices.get(account, native_id))
+        return {name: entry[0] for name, entry in row.metrics.items()} if row else {}
+
+    def _answer_dry_run(
+        self, tx: Tx, judged: _Judged, known: dict[str, Value], message: CommandMessage
+    ) -> None:
+        """The exact request that would have been sent. Uses up no id and is not journalled."""
+        digest = message.digest
+        if message.dup and tx.deliveries.matches(message.mid, digest):
+            return
+        if message.mid:
+            tx.deliveries.put(message.mid, digest, unix_ms(message.received_at))
+        executor = self._roster.executor(judged.topic.account)
+        if executor is None or judged.spec is None or judged.params is None:
+            return
+        try:
+            preview = executor.preview(self._order(judged, judged.spec, judged.params, known))
+        except Rejection as rejection:
+            self._reject(tx, judged, rejection, message)
+            return
+        except VendorError as error:
+            self._reject(tx, judged, Rejection("unsupported", error.message), message)
+            return
+        outcome = Outcome(
+            Status.SUCCEEDED, message="dry run: nothing was sent", result=_preview_json(preview)
+        )
+        self._answer(tx, judged, outcome, message, dry_run=True)
+
+    def _reply_topic(self, message: CommandMessage) -> str | None:
+        """The Response Topic, unless it is unusable or would make our answer a command."""
+        topic = message.response_topic
+        if not topic or any(mark in topic for mark in "+#\x00") or self._topics.is_command(topic):
+            return None
+        return topic
+
+
+def made_up_id() -> str:
+    """An id for a command that came without one."""
+    return "auto-" + secrets.token_hex(8)
+
+
+def _rejected(judged: _Judged, rejection: Rejection) -> _Judged:
+    return _Judged(judged.topic, judged.command_id, judged.has_id, rejection)
+
+
+def _dangerous(spec: CommandSpec, params: Params, confirm: frozenset[str]) -> str | None:
+    if spec.dangerous:
+        return f"{spec.name!r} is dangerous"
+    if spec.name in confirm:
+        return f"the configuration asks for a confirmation of {spec.name!r}"
+    return spec.dangerous_if(params) if spec.dangerous_if is not None else None
+
+
+def _preview_json(preview: Preview) -> Json:
+    request: dict[str, Json] = {"method": preview.method, "url": preview.url}
+    if preview.headers:
+        request["headers"] = dict(preview.headers)
+    request["body"] = preview.body
+    result: dict[str, Json] = {"request": request}
+    if preview.explain is not None:
+        result["explain"] = preview.explain
+    return result

@@ -1,0 +1,497 @@
+"""Carries one command from `accepted` to its final acknowledgement, through lost answers and restarts.
+
+The rule that everything here serves: a request that changes something leaves only after the journal says DISPATCHED
+on disk, and a command of which nobody knows whether it ran goes on only as its `AfterLoss` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from bridge.domain.command import AfterLoss, CommandSpec, CommandState, Follow, Order, Outcome, Status
+from bridge.domain.errors import (
+    AuthFailed,
+    BridgeError,
+    DeviceOffline,
+    LostAnswer,
+    NotSent,
+    RateLimited,
+    Refused,
+    Rejection,
+    StoreError,
+    VendorError,
+    Withdrawn,
+)
+from bridge.domain.observation import Availability, Observation, Origin
+from bridge.domain.text import dumps
+from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.flow.roster import Roster
+from bridge.flow.settle import Settler, evidence_json
+from bridge.ports import Clock, Executor
+from bridge.store.protocols import JournalRow, Store, Tx
+
+log = logging.getLogger("bridge.commands")
+
+NOT_SENT_TRIES = 3
+MAX_RATE_WAIT_S = 600.0
+STORE_RETRY_S = 1.0
+
+
+class Health(Protocol):
+    """What the account's health makes of a command's calls (`flow.health`)."""
+
+    def parked(self, account: str) -> AuthFailed | None:
+        """The reason why no call of this account may leave now."""
+        ...
+
+    def succeeded(self, account: str) -> None:
+        """A call was answered."""
+        ...
+
+    def failed(self, account: str, error: VendorError) -> None:
+        """A call failed."""
+        ...
+
+
+@dataclass(slots=True)
+class JournalEffect:
+    """`ports.Effect` for one attempt at one command."""
+
+    store: Store
+    settler: Settler
+    clock: Clock
+    row: JournalRow
+    left: bool = False
+
+    async def leaving(self) -> None:
+        """See `ports.Effect.leaving`."""
+        reason = await self.store.run(self._leave)
+        if reason is not None:
+            raise Withdrawn(reason)
+        self.left = True
+
+    def _leave(self, tx: Tx) -> str | None:
+        row = tx.journal.get(self.row.key)
+        if row is None or row.state is CommandState.FINAL:
+            return "the command has ended"
+        stop = stopped(tx, row, self.clock.now())
+        if stop is not None and row.attempt == 0:
+            self.settler.settle(tx, row, stop)
+            self.row = row
+            return stop.message
+        if stop is not None:
+            return stop.message
+        row.attempt += 1
+        row.dispatched_ms = unix_ms(self.clock.now())
+        self.settler.move(tx, row, CommandState.DISPATCHED, f"attempt {row.attempt} leaves")
+        self.row = row
+        return None
+
+
+def stopped(tx: Tx, row: JournalRow, now: datetime) -> Outcome | None:
+    """Why a command must not leave (any more), or None."""
+    if row.expires_ms is not None and unix_ms(now) >= row.expires_ms:
+        return Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")
+    lock = tx.locks.covering(row.account, row.device) if row.writes else None
+    if lock is not None:
+        return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
+    return None
+
+
+@dataclass(slots=True)
+class Carrier:
+    """Knows how to bring commands to their end. One for all accounts."""
+
+    store: Store
+    roster: Roster
+    settler: Settler
+    clock: Clock
+    health: Health
+    wakes: dict[int, asyncio.Event] = field(default_factory=dict)
+    on_sent: Callable[[JournalRow], None] = lambda _row: None
+
+    def wake(self, key: int) -> None:
+        """Something happened to this command: whoever waits for it looks again."""
+        if key in self.wakes:
+            self.wakes[key].set()
+
+    async def carry(self, key: int, until_sent: bool = False) -> bool:
+        """Works on a command until it is final (True), or with `until_sent` until the vendor has it (False).
+
+        Raises nothing but cancellation: a store that does not take changes is waited for.
+        """
+        self.wakes[key] = asyncio.Event()
+        try:
+            while True:
+                try:
+                    row = await self.store.run(lambda tx: tx.journal.get(key))
+                    if row is None or row.state is CommandState.FINAL:
+                        return True
+                    spec = self._spec(row)
+                    if spec is None:
+                        await self._orphaned(row)
+                    elif row.state is CommandState.SENT and until_sent and not spec.exclusive:
+                        return False
+                    else:
+                        await self._step(row, spec)
+                except StoreError as error:
+                    log.error("command.store_failed", extra={"key": key, "reason": str(error)})
+                    await self.clock.sleep(STORE_RETRY_S)
+        finally:
+            self.wakes.pop(key, None)
+
+    async def _step(self, row: JournalRow, spec: CommandSpec) -> None:
+        match row.state:
+            case CommandState.ACCEPTED:
+                await self._attempt(row, spec)
+            case CommandState.DISPATCHED:
+                # only a restart finds a row so: the request may have left, nobody waits for its answer
+                await self._lost(row, "the gateway was restarted while the command was under way")
+            case CommandState.UNKNOWN:
+                await self._resolve(row, spec)
+            case CommandState.SENT:
+                await self._follow(row, spec)
+
+    # sending ----------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, row: JournalRow, spec: CommandSpec) -> None:
+        stop = await self.store.run(lambda tx: stopped(tx, row, self.clock.now()))
+        if stop is not None:
+            await self._settle(row, stop)
+            return
+        executor = self._executor(row)
+        effect = JournalEffect(self.store, self.settler, self.clock, row)
+        try:
+            self._refuse_parked(row)
+            order = await self._order(row, spec)
+            outcome = await self._in_time(row, spec, executor.execute(order, effect))
+            self.health.succeeded(row.account)
+            await self._settle(effect.row, outcome)
+        except Withdrawn:
+            await self._withdrawn(effect)
+        except VendorError as error:
+            await self._failed(effect, spec, error)
+        except Rejection as error:
+            await self._settle(effect.row, Outcome(Status.FAILED, error.code, error.message))
+        except (BridgeError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("command.crashed", extra={"command": row.command, "account": row.account})
+            if effect.left:
+                await self._lost(effect.row, f"a fault of the gateway ({type(error).__name__})")
+            else:
+                await self._settle(
+                    effect.row, Outcome(Status.FAILED, "internal", "a fault of the gateway; see its log")
+                )
+
+    async def _in_time(self, row: JournalRow, spec: CommandSpec, work: object) -> Outcome:
+        """A reading command that waits for its slot ends when it expires; one that writes is checked by `leaving`."""
+        if spec.writes or row.expires_ms is None:
+            return await work  # type: ignore[no-any-return, misc] # a coroutine of Executor.execute
+        rest_s = row.expires_ms / 1000 - self.clock.now().timestamp()
+        try:
+            async with asyncio.timeout(max(0.0, rest_s)):
+                return await work  # type: ignore[no-any-return, misc] # as above
+        except TimeoutError:
+            return Outcome(Status.EXPIRED, "expired", "expires_at has passed before an answer came")
+
+    async def _withdrawn(self, effect: JournalEffect) -> None:
+        """`leaving` said no. The first time that ended the command; a repetition is just not made."""
+        row = await self.store.run(lambda tx: tx.journal.get(effect.row.key))
+        if row is not None and row.state is not CommandState.FINAL and row.attempt > 0:
+            await self._give_up_repeating(row)
+
+    async def _failed(self, effect: JournalEffect, spec: CommandSpec, error: VendorError) -> None:
+        row = effect.row
+        self.health.failed(row.account, error)
+        match error:
+            case NotSent():
+                await self._not_sent(effect, error)
+            case LostAnswer() if effect.left:
+                await self._lost(row, error.message, error.native_code)
+            case LostAnswer():
+                await self._unanswered_read(row, spec, error)
+            case RateLimited():
+                await self._rate_limited(effect, error)
+            case _:
+                await self._settle(row, _final_no(error, row, self.clock.now()))
+
+    async def _not_sent(self, effect: JournalEffect, error: NotSent) -> None:
+        """The request did not leave: harmless to try again, a few times."""
+        row = effect.row
+        row.resends += 1
+        if row.resends >= NOT_SENT_TRIES and row.attempt <= int(effect.left):
+            await self._settle(row, Outcome(Status.FAILED, "vendor_unreachable", error.message))
+            return
+        await self._back(effect, error.message)
+        await self._pause(row, 2.0 ** (row.resends - 1))
+
+    async def _rate_limited(self, effect: JournalEffect, error: RateLimited) -> None:
+        """The vendor did not process it: wait for the next slot, if that is in sight."""
+        row = effect.row
+        expires_s = (row.expires_ms or float("inf")) / 1000 - self.clock.now().timestamp()
+        if error.retry_after_s > min(MAX_RATE_WAIT_S, expires_s):
+            await self._settle(
+                row,
+                Outcome(Status.FAILED, "rate_limited", error.message, vendor_code=error.native_code),
+            )
+            return
+        await self._back(effect, error.message)
+        await self._pause(row, error.retry_after_s)
+
+    async def _back(self, effect: JournalEffect, note: str) -> None:
+        """The row goes back to where it was before this attempt, which is proved not to have left."""
+        row = effect.row
+
+        def work(tx: Tx) -> None:
+            if not effect.left:
+                tx.journal.save(row, note)
+                return
+            row.attempt -= 1
+            first = row.attempt <= 0
+            self.settler.move(tx, row, CommandState.ACCEPTED if first else CommandState.UNKNOWN, note)
+
+        await self.store.run(work)
+
+    async def _unanswered_read(self, row: JournalRow, spec: CommandSpec, error: LostAnswer) -> None:
+        """Nothing that changes anything left: asking again is harmless, as often as the command says."""
+        after = spec.after_loss(self._params(row, spec))
+        if row.resends >= after.send_again:
+            status = after.otherwise if after.otherwise is not Status.INDETERMINATE else Status.FAILED
+            await self._settle(
+                row, Outcome(status, "no_answer", error.message, vendor_code=error.native_code)
+            )
+            return
+        row.resends += 1
+        await self.store.run(lambda tx: tx.journal.save(row, error.message))
+        await self._pause(row, after.again_after_s * 2.0 ** (row.resends - 1))
+
+    # unknown outcome --------------------------------------------------------------------------------------------
+
+    async def _lost(self, row: JournalRow, note: str, native_code: object = None) -> None:
+        """The outcome is unknown from now on, unless the device has shown it already."""
+
+        def work(tx: Tx) -> None:
+            if native_code is not None:
+                row.vendor_code = native_code
+            if self.settler.seen_since(tx, row):
+                self.settler.settle(tx, row, Outcome(Status.SUCCEEDED, message="seen at the device"))
+                return
+            row.lost_ms = unix_ms(self.clock.now())
+            row.asks = 0
+            if row.attempt <= 1:
+                row.resends = 0  # counted attempts to connect so far; from here on repetitions
+            self.settler.move(tx, row, CommandState.UNKNOWN, note)
+
+        await self.store.run(work)
+
+    async def _resolve(self, row: JournalRow, spec: CommandSpec) -> None:
+        """One step towards the truth about a command whose answer was lost."""
+        after = spec.after_loss(self._params(row, spec))
+        age_s = self._age_s(row.lost_ms)
+        if row.asks < len(after.ask_at_s):
+            if await self._woken(row, after.ask_at_s[row.asks] - age_s):
+                return
+            await self._ask(row, spec)
+        elif age_s < after.wait_s:
+            await self._woken(row, after.wait_s - age_s)
+        elif row.resends < after.send_again:
+            await self._send_again(row, spec, after)
+        else:
+            await self._settle(row, Outcome(after.otherwise, after.code, after.message))
+
+    async def _ask(self, row: JournalRow, spec: CommandSpec) -> None:
+        outcome: Outcome | None = None
+        note = f"asked, {row.asks + 1}: not decided"
+        try:
+            self._refuse_parked(row)
+            outcome = await self._executor(row).probe(await self._order(row, spec))
+            self.health.succeeded(row.account)
+        except VendorError as error:
+            self.health.failed(row.account, error)
+            note = f"asked, {row.asks + 1}: {error.message}"
+        if outcome is not None:
+            await self._settle(row, outcome)
+            return
+        row.asks += 1
+
+        def work(tx: Tx) -> None:
+            current = tx.journal.get(row.key)
+            if current is not None and current.state is row.state:
+                self.settler.move(tx, row, row.state, note)
+
+        await self.store.run(work)
+
+    async def _send_again(self, row: JournalRow, spec: CommandSpec, after: AfterLoss) -> None:
+        if await self._woken(row, after.again_after_s):
+            return
+        stop = await self.store.run(lambda tx: stopped(tx, row, self.clock.now()))
+        if stop is not None:
+            await self._settle(row, Outcome(after.otherwise, after.code, after.message))
+            return
+        row.resends += 1
+        await self.store.run(lambda tx: tx.journal.save(row, "sent once more"))
+        await self._attempt(row, spec)
+
+    async def _give_up_repeating(self, row: JournalRow) -> None:
+        spec = self._spec(row)
+        after = spec.after_loss(self._params(row, spec)) if spec else AfterLoss()
+        await self._settle(row, Outcome(after.otherwise, after.code, after.message))
+
+    # a vendor that works on it ----------------------------------------------------------------------------------
+
+    async def _follow(self, row: JournalRow, spec: CommandSpec) -> None:
+        """One look at a command that the vendor works on."""
+        plan = spec.follow(self.roster.device(row.account, row.device) if row.device else None)
+        age_s = self._age_s(row.sent_ms)
+        until_s = row.timeout_s or plan.until_s
+        if age_s >= until_s:
+            await self._settle(
+                row, Outcome(Status.TIMED_OUT, "no_answer", "the device did not answer in the vendor's time")
+            )
+            return
+        due_s = next_look_s(plan, row.asks)
+        if due_s > age_s:
+            await self._woken(row, min(due_s, until_s) - age_s)
+            key = row.key
+            current = await self.store.run(lambda tx: tx.journal.get(key))
+            if current is None or current.state is not CommandState.SENT:
+                return
+            row = current
+        await self._ask(row, spec)
+
+    # small parts ------------------------------------------------------------------------------------------------
+
+    async def _settle(self, row: JournalRow, outcome: Outcome) -> None:
+        def work(tx: Tx) -> None:
+            current = tx.journal.get(row.key)
+            if current is None or current.state is CommandState.FINAL:
+                return
+            row.state = current.state
+            self.settler.settle(tx, row, outcome)
+
+        await self.store.run(work)
+
+    async def _orphaned(self, row: JournalRow) -> None:
+        """Nobody carries out such a command any more: the account, the device or the command is gone."""
+        if row.state is CommandState.ACCEPTED:
+            outcome = Outcome(
+                Status.CANCELLED,
+                "unknown_command",
+                "the account or the command is gone from the configuration",
+            )
+        else:
+            outcome = Outcome(
+                Status.INDETERMINATE, "unknown_command", "the account is gone: nobody can be asked any more"
+            )
+        await self._settle(row, outcome)
+
+    async def _order(self, row: JournalRow, spec: CommandSpec) -> Order:
+        device = self.roster.device(row.account, row.device) if row.device else None
+        known = {}
+        if row.device is not None:
+            native_id = row.device
+            kept = await self.store.run(lambda tx: tx.devices.get(row.account, native_id))
+            known = {name: entry[0] for name, entry in kept.metrics.items()} if kept else {}
+        return Order(
+            id=row.id,
+            account=row.account,
+            device=device,
+            spec=spec,
+            params=self._params(row, spec),
+            known=known,
+            vendor_ref=row.vendor_ref,
+            expires_at=from_unix_ms(row.expires_ms) if row.expires_ms is not None else None,
+            timeout_s=row.timeout_s,
+            dispatched_at=from_unix_ms(row.dispatched_ms) if row.dispatched_ms is not None else None,
+            attempt=row.attempt,
+        )
+
+    def _params(self, row: JournalRow, spec: CommandSpec) -> object:
+        return spec.params.model_validate_json(dumps(row.params))
+
+    def _spec(self, row: JournalRow) -> CommandSpec | None:
+        executor = self.roster.executor(row.account)
+        if executor is None:
+            return None
+        device = self.roster.device(row.account, row.device) if row.device else None
+        if row.device and device is None:
+            return None
+        return executor.commands(device).get(row.command)
+
+    def _executor(self, row: JournalRow) -> Executor:
+        executor = self.roster.executor(row.account)
+        if executor is None:
+            raise Rejection("unknown_device", "the account is gone")
+        return executor
+
+    def _refuse_parked(self, row: JournalRow) -> None:
+        reason = self.health.parked(row.account)
+        if reason is not None:
+            raise reason
+
+    async def _woken(self, row: JournalRow, seconds: float) -> bool:
+        """Waits; True if something happened to the command meanwhile."""
+        if seconds <= 0:
+            return False
+        event = self.wakes.setdefault(row.key, asyncio.Event())
+        waiter = asyncio.ensure_future(event.wait())
+        sleeper = asyncio.ensure_future(self.clock.sleep(seconds))
+        try:
+            await asyncio.wait({waiter, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            sleeper.cancel()
+        woken = event.is_set()
+        event.clear()
+        return woken
+
+    async def _pause(self, row: JournalRow, seconds: float) -> None:
+        await self._woken(row, seconds)
+
+    def _age_s(self, since_ms: int | None) -> float:
+        """Seconds since then; a clock that stepped back makes it 0, never negative."""
+        now_ms = unix_ms(self.clock.now())
+        return max(0.0, (now_ms - (since_ms if since_ms is not None else now_ms)) / 1000)
+
+
+def arm(row: JournalRow, spec: CommandSpec, params: object) -> None:
+    """Notes in a new row what would prove it later."""
+    row.evidence = evidence_json(spec.evidence(params))
+
+
+def next_look_s(plan: Follow, asks: int) -> float:
+    """The age at which the vendor is asked for the `asks`-th time (from 0)."""
+    if asks < len(plan.ask_at_s):
+        return plan.ask_at_s[asks]
+    last = plan.ask_at_s[-1] if plan.ask_at_s else 0.0
+    return last + plan.then_every_s * (asks - len(plan.ask_at_s) + 1)
+
+
+def _final_no(error: VendorError, row: JournalRow, now: datetime) -> Outcome:
+    observations: tuple[Observation, ...] = ()
+    code, result = "vendor_error", None
+    match error:
+        case DeviceOffline():
+            code = "device_offline"
+            if row.device is not None:
+                observations = (
+                    Availability(row.device, online=False, received_at=now, origin=Origin.COMMAND, said=True),
+                )
+        case AuthFailed():
+            code = "auth_failed"
+        case Refused():
+            code, result = error.code, error.result
+    return Outcome(
+        Status.FAILED,
+        code,
+        error.message,
+        vendor_code=error.native_code,
+        result=result,
+        observations=observations,
+    )

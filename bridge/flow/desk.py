@@ -1,0 +1,198 @@
+"""The desk: one transaction's view of an account, where observations become publications.
+
+It loads each device row once, collects what changes, and writes it back at the end (`close`). All documents of a
+device leave through `publish` and `retain`, so the ledger of retained topics is always exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bridge.contract import payloads
+from bridge.contract.publication import Class, Publication
+from bridge.contract.topics import Topics
+from bridge.domain.account import AccountPolicy
+from bridge.domain.device import Device, DeviceKind
+from bridge.domain.text import Json, dumps
+from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.store.protocols import DeviceRow, RetainedRow, Tx
+
+CommandInfos = Callable[[Device], Mapping[str, Json]]
+"""The `commands` of a device's `info`."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """Everything that taking in an account's observations needs, for the length of one transaction."""
+
+    tx: Tx
+    policy: AccountPolicy
+    topics: Topics
+    now: datetime
+    kind: DeviceKind
+    infos: CommandInfos
+    state_interval_ms: int = 1000
+    flat_metrics: bool = False
+    changed: set[str] = field(default_factory=set)
+    behind: dict[str, int] = field(default_factory=dict)
+    described: dict[str, Device] = field(default_factory=dict)
+    anomalies: list[str] = field(default_factory=list)
+    _rows: dict[str, DeviceRow] = field(default_factory=dict)
+
+    @property
+    def now_ms(self) -> int:
+        """The time of this transaction in Unix milliseconds."""
+        return unix_ms(self.now)
+
+    def row(self, device: str) -> DeviceRow:
+        """The device's row; made if the gateway meets it now."""
+        row = self._rows.get(device)
+        if row is None:
+            row = self.tx.devices.get(self.policy.account, device) or DeviceRow(
+                self.policy.account, device, met_ms=self.now_ms
+            )
+            row.gone = False
+            self._rows[device] = row
+        self.changed.add(device)
+        return row
+
+    def device(self, row: DeviceRow) -> Device:
+        """The device as it is described so far."""
+        return device_from(self.policy, row, self.kind)
+
+    def describe(self, device: Device) -> None:
+        """Merges a description; publishes `info` if it changed."""
+        row = self.row(device.native_id)
+        merged = merge_description(row.info, device, self.policy)
+        if merged != row.info or self.tx.retained.get(self._topic(row, "info")) is None:
+            row.info = merged
+            self.publish_info(row)
+
+    def publish_info(self, row: DeviceRow) -> None:
+        """`info` of the device, if it differs from what is published."""
+        device = self.device(row)
+        self.described[row.device] = device
+        document = payloads.info(device, self.infos(device), self.policy.customer_data)
+        self.retain(row, "info", dumps(document), Class.META)
+
+    def publish(self, row: DeviceRow, leaf: str, document: Mapping[str, Any], klass: Class) -> None:
+        """One message of a device, not retained."""
+        self.tx.outbox.add(
+            Publication(
+                self._topic(row, leaf),
+                dumps(document),
+                klass,
+                account=self.policy.account,
+                device=row.device,
+            )
+        )
+
+    def retain(self, row: DeviceRow, leaf: str, body: bytes, klass: Class) -> None:
+        """One retained message of a device, if it differs from what is published there."""
+        retain(self.tx, self._topic(row, leaf), body, klass, self.policy.account, row.device)
+
+    def mark_dirty(self, row: DeviceRow) -> None:
+        """The state topic is behind: it goes out at once if the interval has passed, else later."""
+        row.dirty = True
+
+    def close(self) -> None:
+        """Publishes the states that are due and writes the rows back."""
+        for device in sorted(self.changed):
+            row = self._rows[device]
+            if row.dirty:
+                age_ms = self.now_ms - row.state_ms
+                if 0 <= age_ms < self.state_interval_ms:
+                    self.behind[device] = self.state_interval_ms - age_ms
+                else:
+                    self.publish_state(row)
+            self.tx.devices.save(row)
+
+    def publish_state(self, row: DeviceRow) -> None:
+        """The merged state, and with `flat_metrics` each metric alone."""
+        newest = max((int(entry[1]) for entry in row.metrics.values()), default=self.now_ms)
+        values = {name: entry[0] for name, entry in row.metrics.items()}
+        document = payloads.state(
+            account=self.policy.account,
+            vendor=self.policy.vendor,
+            device=row.device,
+            kind=self.device(row).kind,
+            ts=from_unix_ms(newest),
+            metrics=values,
+            alarms=[alarm.code for alarm in self.tx.alarms.active(self.policy.account, row.device)],
+        )
+        self.retain(row, "state", dumps(document), Class.STATE)
+        if self.flat_metrics:
+            for name, value in values.items():
+                self.retain(row, f"state/{name}", dumps(value), Class.STATE)
+        row.dirty = False
+        row.state_ms = self.now_ms
+
+    def clear_device(self, row: DeviceRow) -> None:
+        """The device is gone: its retained topics are cleared, exactly those of the ledger."""
+        for kept in self.tx.retained.all(self.policy.account, row.device):
+            clear(self.tx, kept)
+        row.gone = True
+        row.dirty = False
+        self.changed.discard(row.device)
+        self.tx.devices.save(row)
+
+    def _topic(self, row: DeviceRow, leaf: str) -> str:
+        return self.topics.device(self.policy.account, row.device, leaf)
+
+
+def retain(
+    tx: Tx, topic: str, body: bytes, klass: Class = Class.META, account: str = "", device: str = ""
+) -> bool:
+    """A retained message and its line in the ledger; False if exactly this is published there already."""
+    if tx.retained.get(topic) == body:
+        return False
+    tx.retained.put(RetainedRow(topic, account, device, body))
+    tx.outbox.add(Publication(topic, body, klass, retain=True, account=account, device=device))
+    return True
+
+
+def clear(tx: Tx, kept: RetainedRow) -> None:
+    """A retained topic of ours that is no longer: an empty retained message, and out of the ledger."""
+    tx.outbox.add(
+        Publication(kept.topic, b"", Class.META, retain=True, account=kept.account, device=kept.device)
+    )
+    tx.retained.drop(kept.topic)
+
+
+_TEXTS = ("name", "model", "manufacturer", "address", "serial", "firmware", "parent")
+
+
+def merge_description(before: Json, device: Device, policy: AccountPolicy) -> dict[str, Any]:
+    """What is known of a device after one more description. What is None or empty erases nothing; the name of the
+    configuration wins; customer data is not even kept unless the account wants it."""
+    merged: dict[str, Any] = dict(before or {})
+    merged["kind"] = str(device.kind)
+    for key in _TEXTS:
+        if getattr(device, key) is not None:
+            merged[key] = getattr(device, key)
+    if device.native_id in policy.names:
+        merged["name"] = policy.names[device.native_id]
+    known = merged.get("metrics", [])
+    merged["metrics"] = [*known, *(name for name in device.metrics if name not in known)]
+    merged["vendor_info"] = {**merged.get("vendor_info", {}), **device.vendor_info}
+    customer = {**merged.get("customer_info", {}), **device.customer_info} if policy.customer_data else {}
+    merged["customer_info"] = customer
+    return merged
+
+
+def device_from(policy: AccountPolicy, row: DeviceRow, kind: DeviceKind) -> Device:
+    """The row's description as a Device; `kind` where it has none yet."""
+    info = row.info or {}
+    return Device(
+        account=policy.account,
+        vendor=policy.vendor,
+        native_id=row.device,
+        kind=DeviceKind(info.get("kind", kind)),
+        metrics=tuple(info.get("metrics", ())),
+        vendor_info=info.get("vendor_info", {}),
+        customer_info=info.get("customer_info", {}) if policy.customer_data else {},
+        **{key: info.get(key) for key in _TEXTS},
+    )

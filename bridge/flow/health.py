@@ -1,0 +1,172 @@
+"""How each account fares: its `status` topic, and when nothing may be asked because it would only do harm.
+
+States: online, degraded (some calls fail), rate_limited, unreachable, auth_failed. An account whose credentials are
+refused is parked: no call leaves until PARK_FIRST_S have passed, then one is tried, then twice as long, and so on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.domain.errors import (
+    AuthFailed,
+    DeviceOffline,
+    DeviceSilent,
+    LostAnswer,
+    NotSent,
+    RateLimited,
+    Refused,
+    VendorError,
+)
+from bridge.ports import Clock, Rng
+
+log = logging.getLogger("bridge.accounts")
+
+PARK_FIRST_S = 900.0
+PARK_MAX_S = 6 * 3600.0
+PAUSE_FIRST_S = 1.0
+PAUSE_MAX_S = 60.0
+FAILURES_UNTIL_UNREACHABLE = 3
+
+
+@dataclass(slots=True)
+class AccountState:
+    """What `status` says, and what follows from it. `paused_until` and `parked_until` are monotonic seconds."""
+
+    word: str = "degraded"
+    message: str = "no answer from the vendor yet"
+    since: datetime | None = None
+    last_success: datetime | None = None
+    failures: int = 0
+    paused_until: float = 0.0
+    parked_until: float = 0.0
+    park_s: float = PARK_FIRST_S
+    parked_for: AuthFailed | None = None
+
+
+class AccountHealth:
+    """Implements `carrier.Health` for all accounts."""
+
+    def __init__(self, clock: Clock, rng: Rng) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._states: dict[str, AccountState] = {}
+        self._changed: dict[str, bool] = {}
+        self._wake = asyncio.Event()
+        self.on_auth_failed: Callable[[str, str], None] = lambda _account, _message: None
+
+    def enter(self, account: str) -> None:
+        """An account begins (again): what was parked may be tried."""
+        self._states[account] = AccountState(since=self._clock.now())
+        self._touch(account, at_once=True)
+
+    def leave(self, account: str) -> None:
+        """An account ends."""
+        self._states.pop(account, None)
+        self._changed.pop(account, None)
+
+    def state(self, account: str) -> AccountState | None:
+        """How it fares now."""
+        return self._states.get(account)
+
+    def states(self) -> dict[str, AccountState]:
+        """All accounts."""
+        return dict(self._states)
+
+    def parked(self, account: str) -> AuthFailed | None:
+        """See `carrier.Health.parked`."""
+        state = self._states.get(account)
+        if state is None or state.parked_for is None or self._clock.monotonic() >= state.parked_until:
+            return None
+        return state.parked_for
+
+    def pause_s(self, account: str) -> float:
+        """How long polling of this account rests, in seconds."""
+        state = self._states.get(account)
+        if state is None:
+            return 0.0
+        now = self._clock.monotonic()
+        parked = state.parked_until - now if state.parked_for is not None else 0.0
+        return max(0.0, state.paused_until - now, parked)
+
+    def succeeded(self, account: str) -> None:
+        """The vendor answered as it should."""
+        state = self._states.get(account)
+        if state is None:
+            return
+        state.last_success = self._clock.now()
+        state.failures = 0
+        state.paused_until = 0.0
+        state.parked_for, state.park_s = None, PARK_FIRST_S
+        self._become(account, state, "online", "")
+
+    def failed(self, account: str, error: VendorError) -> None:
+        """A call failed; what that means for the account."""
+        state = self._states.get(account)
+        if state is None:
+            return
+        match error:
+            case AuthFailed():
+                self._park(account, state, error)
+            case RateLimited():
+                self._become(account, state, "rate_limited", error.message)
+            case DeviceOffline() | DeviceSilent() | Refused():
+                self.succeeded(account)  # the cloud itself is well
+            case NotSent():
+                self._unreachable(account, state, error)
+            case LostAnswer():
+                self._degraded(account, state, error)
+            case _:
+                self._become(account, state, "degraded", error.message)
+
+    async def changed(self) -> list[str]:
+        """Waits for accounts whose `status` should be published."""
+        await self._wake.wait()
+        self._wake.clear()
+        names = [name for name, due in self._changed.items() if due and name in self._states]
+        self._changed.clear()
+        return names
+
+    def _park(self, account: str, state: AccountState, error: AuthFailed) -> None:
+        now = self._clock.monotonic()
+        if state.parked_for is not None and now < state.parked_until:
+            return
+        told = state.word == "auth_failed"
+        state.parked_until = now + state.park_s
+        state.park_s = min(PARK_MAX_S, state.park_s * 2)
+        state.parked_for = error
+        self._become(account, state, "auth_failed", error.message)
+        if not told:
+            log.error("account.auth_failed", extra={"account": account, "reason": error.message})
+            self.on_auth_failed(account, error.message)
+
+    def _unreachable(self, account: str, state: AccountState, error: VendorError) -> None:
+        self._pause(state)
+        self._become(account, state, "unreachable", error.message)
+
+    def _degraded(self, account: str, state: AccountState, error: VendorError) -> None:
+        self._pause(state)
+        many = state.failures >= FAILURES_UNTIL_UNREACHABLE
+        self._become(account, state, "unreachable" if many else "degraded", error.message)
+
+    def _pause(self, state: AccountState) -> None:
+        state.failures += 1
+        pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** min(10, state.failures - 1))
+        state.paused_until = self._clock.monotonic() + pause_s * self._rng.uniform(0.5, 1.0)
+
+    def _become(self, account: str, state: AccountState, word: str, message: str) -> None:
+        if state.word != word:
+            state.since = self._clock.now()
+            log.info("account.status", extra={"account": account, "state": word, "reason": message})
+        elif state.message == message:
+            return
+        state.word, state.message = word, message
+        self._touch(account, at_once=True)
+
+    def _touch(self, account: str, at_once: bool) -> None:
+        self._changed[account] = at_once
+        self._wake.set()

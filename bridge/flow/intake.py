@@ -1,0 +1,194 @@
+"""The one door for observations: everything that comes from a vendor passes here, in one transaction per batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, assert_never
+
+from bridge.contract.topics import Topics
+from bridge.domain.account import AccountPolicy
+from bridge.domain.device import Device
+from bridge.domain.observation import (
+    AlarmMessage,
+    Availability,
+    Batch,
+    Confirmation,
+    Described,
+    Event,
+    Observation,
+    Reading,
+    Words,
+)
+from bridge.flow.desk import Desk, device_from
+from bridge.flow.occurrences import take_alarm, take_availability, take_event
+from bridge.flow.records import take_reading, take_words
+from bridge.flow.roster import Roster
+from bridge.ports import Clock
+from bridge.store.protocols import Store, Tx
+
+log = logging.getLogger("bridge.intake")
+
+
+class Confirms(Protocol):
+    """What may settle a command that is under way (`flow.settle`)."""
+
+    def by_evidence(self, desk: Desk, observation: Observation) -> None:
+        """Settles the commands that this observation proves."""
+        ...
+
+    def by_confirmation(self, desk: Desk, confirmation: Confirmation) -> None:
+        """Applies a vendor's own word on a command."""
+        ...
+
+
+@dataclass(slots=True)
+class IntakeOptions:
+    """How records are published."""
+
+    state_interval_s: float = 1.0
+    flat_metrics: bool = False
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a batch: its records (also those known before), and whether the whole message was known."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    duplicate: bool = False
+
+
+class Intake:
+    """Takes batches in. One instance serves all accounts."""
+
+    def __init__(
+        self,
+        store: Store,
+        roster: Roster,
+        topics: Topics,
+        clock: Clock,
+        options: IntakeOptions,
+    ) -> None:
+        self._store = store
+        self._roster = roster
+        self._topics = topics
+        self._clock = clock
+        self._options = options
+        self.confirms: Confirms | None = None
+        self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
+        self.on_taken: Callable[[str, Observation], None] = lambda _account, _observation: None
+
+    async def take(self, account: str, batches: Sequence[Batch]) -> list[Taken]:
+        """Takes batches in, all in one transaction; on disk when it returns. Raises StoreError: then none is."""
+        policy = self._roster.policy(account)
+        return await self._store.run(lambda tx: [self.take_in(tx, policy, batch) for batch in batches])
+
+    def take_in(self, tx: Tx, policy: AccountPolicy, batch: Batch) -> Taken:
+        """The same inside a transaction that is under way."""
+        taken = Taken()
+        desk = self.desk(tx, policy)
+        if batch.body_key is not None and not tx.seen.body(
+            policy.account, batch.body_key, desk.now_ms, batch.body_window_s
+        ):
+            taken.duplicate = True
+            return taken
+        self.take_onto(desk, batch.observations, taken)
+        self.close(desk)
+        return taken
+
+    def take_onto(self, desk: Desk, observations: Sequence[Observation], taken: Taken) -> None:
+        """Takes observations onto an open desk."""
+        for observation in observations:
+            self._take_one(desk, observation, taken)
+            if self.confirms is not None:
+                self.confirms.by_evidence(desk, observation)
+            desk.tx.after_commit(partial(self.on_taken, desk.policy.account, observation))
+
+    def desk(self, tx: Tx, policy: AccountPolicy) -> Desk:
+        """An empty desk for an account."""
+        return Desk(
+            tx=tx,
+            policy=policy,
+            topics=self._topics,
+            now=self._clock.now(),
+            kind=self._roster.default_kind(policy.account),
+            infos=self._roster.command_infos,
+            state_interval_ms=int(self._options.state_interval_s * 1000),
+            flat_metrics=self._options.flat_metrics,
+        )
+
+    def close(self, desk: Desk) -> None:
+        """Ends a desk: states go out or are noted as behind, the roster learns the descriptions after the commit."""
+        desk.close()
+        account = desk.policy.account
+        behind, described = dict(desk.behind), dict(desk.described)
+        for text in desk.anomalies:
+            log.warning("observation.anomaly", extra={"account": account, "text": text})
+
+        def after() -> None:
+            for device, age_ms in behind.items():
+                self.on_behind(account, device, age_ms / 1000)
+            for known in described.values():
+                self._roster.learn(known)
+
+        if behind or described:
+            desk.tx.after_commit(after)
+
+    async def flush_states(self, account: str, devices: Sequence[str]) -> None:
+        """Publishes the states that were held back."""
+        policy = self._roster.policy(account)
+
+        def work(tx: Tx) -> None:
+            desk = self.desk(tx, policy)
+            for device in devices:
+                row = desk.row(device)
+                if row.dirty:
+                    desk.publish_state(row)
+            desk.close()
+
+        await self._store.run(work)
+
+    async def take_inventory(self, account: str, devices: Sequence[Device]) -> list[Device]:
+        """The account's devices as they are now: new ones are described, gone ones cleared. Returns them as they
+        are known after the merge, in the given order."""
+        policy = self._roster.policy(account)
+        wanted = [device for device in devices if policy.exposes(device.native_id)]
+
+        def work(tx: Tx) -> list[Device]:
+            desk = self.desk(tx, policy)
+            ids = {device.native_id for device in wanted}
+            for row in tx.devices.of_account(account):
+                if row.device not in ids:
+                    desk.clear_device(row)
+            for device in wanted:
+                desk.describe(device)
+                desk.publish_info(desk.row(device.native_id))
+            self.close(desk)
+            kind = self._roster.default_kind(account)
+            return [device_from(policy, desk.row(device.native_id), kind) for device in wanted]
+
+        known = await self._store.run(work)
+        self._roster.replace(account, known)
+        return known
+
+    def _take_one(self, desk: Desk, observation: Observation, taken: Taken) -> None:
+        match observation:
+            case Reading():
+                taken.records.append(take_reading(desk, observation))
+            case Words():
+                take_words(desk, observation)
+            case AlarmMessage():
+                take_alarm(desk, observation)
+            case Event():
+                take_event(desk, observation)
+            case Availability():
+                take_availability(desk, observation)
+            case Described():
+                desk.describe(observation.device)
+            case Confirmation():
+                if self.confirms is not None:
+                    self.confirms.by_confirmation(desk, observation)
+            case _:
+                assert_never(observation)

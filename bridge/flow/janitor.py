@@ -1,0 +1,114 @@
+"""What time brings: states held back go out, old alarms are cleared, what need not be remembered is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from dataclasses import dataclass, field
+
+from bridge.domain.errors import StoreError
+from bridge.domain.times import unix_ms
+from bridge.flow.intake import Intake
+from bridge.flow.occurrences import clear_old_alarms
+from bridge.flow.roster import Roster
+from bridge.ports import Clock
+from bridge.store.protocols import Store, Tx
+
+log = logging.getLogger("bridge.janitor")
+
+SEEN_FOR_S = 9 * 86400.0
+"""Longer than the eight days for which the gas platform may repeat a push (iotmeter 9.5)."""
+ROUND_S = 60.0
+
+
+@dataclass(slots=True)
+class StateFlusher:
+    """Publishes the states that were held back, one interval after the last one of their device."""
+
+    intake: Intake
+    roster: Roster
+    clock: Clock
+    _heap: list[tuple[float, str, str]] = field(default_factory=list)
+    _waiting: set[tuple[str, str]] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def behind(self, account: str, device: str, in_s: float) -> None:
+        """The state of this device is due in so many seconds."""
+        if (account, device) in self._waiting:
+            return
+        self._waiting.add((account, device))
+        heapq.heappush(self._heap, (self.clock.monotonic() + in_s, account, device))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            if not self._heap:
+                self._wake.clear()
+                await self._wake.wait()
+            wait_s = self._heap[0][0] - self.clock.monotonic()
+            if wait_s > 0:
+                # a later entry is never due before this one by more than the interval: no need to wake for it
+                await self.clock.sleep(min(wait_s, 0.25))
+                continue
+            await self._flush(self._take_due())
+
+    def _take_due(self) -> dict[str, list[str]]:
+        now = self.clock.monotonic()
+        due: dict[str, list[str]] = {}
+        while self._heap and self._heap[0][0] <= now:
+            _, account, device = heapq.heappop(self._heap)
+            self._waiting.discard((account, device))
+            due.setdefault(account, []).append(device)
+        return due
+
+    async def _flush(self, due: dict[str, list[str]]) -> None:
+        for account, devices in due.items():
+            if not self.roster.has(account):
+                continue
+            try:
+                await self.intake.flush_states(account, devices)
+            except StoreError as error:
+                log.error("state.store_failed", extra={"reason": str(error)})
+                for device in devices:
+                    self.behind(account, device, 1.0)
+                await self.clock.sleep(1.0)
+
+
+@dataclass(slots=True)
+class Janitor:
+    """Rounds once a minute."""
+
+    store: Store
+    intake: Intake
+    roster: Roster
+    clock: Clock
+    remember_s: float
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            try:
+                await self.round()
+            except StoreError as error:
+                log.error("janitor.store_failed", extra={"reason": str(error)})
+            await self.clock.sleep(ROUND_S)
+
+    async def round(self) -> None:
+        """One round."""
+        for policy in self.roster.accounts():
+
+            def clear(tx: Tx, policy: object = policy) -> None:
+                desk = self.intake.desk(tx, policy)  # type: ignore[arg-type] # bound per turn
+                clear_old_alarms(desk)
+                self.intake.close(desk)
+
+            await self.store.run(clear)
+        now_ms = unix_ms(self.clock.now())
+
+        def forget(tx: Tx) -> None:
+            tx.journal.forget_before(now_ms - int(self.remember_s * 1000))
+            tx.seen.forget_before(now_ms - int(SEEN_FOR_S * 1000))
+
+        await self.store.run(forget)

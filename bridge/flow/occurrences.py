@@ -1,0 +1,230 @@
+"""Alarms, events and availability: once each, with stable ids (CONTRACT section 5, METRICS sections 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.contract import payloads
+from bridge.contract.publication import Class
+from bridge.domain.alarms import CONDITIONS, Condition, severity_of
+from bridge.domain.observation import AlarmMessage, AlarmState, Availability, Event, Origin, Value
+from bridge.domain.times import from_unix_ms, rfc3339, unix_ms
+from bridge.flow.desk import Desk
+from bridge.store.protocols import AlarmRow, DeviceRow
+
+
+def take_event(desk: Desk, event: Event) -> None:
+    """Publishes an event that was not published before."""
+    row = desk.row(event.device)
+    at = event.happened_at or event.received_at
+    row.evented[f"event:{event.code}"] = [event.code, "", desk.now_ms]
+    event_id = payloads.occurrence_id(desk.policy.vendor, event.device, event.code, at)
+    if not desk.tx.alarms.first_sight(event_id, desk.now_ms):
+        return
+    document = payloads.event(
+        event_id=event_id,
+        ts=at,
+        received_ts=event.received_at,
+        source=str(event.origin),
+        account=desk.policy.account,
+        vendor=desk.policy.vendor,
+        device=event.device,
+        kind=desk.device(row).kind,
+        code=event.code,
+        vendor_code=event.vendor_code,
+        message=event.message,
+        data=event.data,
+    )
+    desk.publish(row, "event", document, Class.EVENT)
+
+
+def take_availability(desk: Desk, seen: Availability) -> None:
+    """`availability`, and the event where the vendor itself says it. A vendor's statement that is older than the
+    last one applied is ignored: a quick reconnect delivers both in any order (wmj page, section 8)."""
+    row = desk.row(seen.device)
+    word = "online" if seen.online else "offline"
+    if seen.at is not None:
+        at_ms = unix_ms(seen.at)
+        if row.said_ms is not None and at_ms < row.said_ms:
+            return
+        row.said_ms = at_ms
+    if row.available != seen.online:
+        row.available = seen.online
+        desk.retain(row, "availability", word.encode(), Class.META)
+    if not seen.said:
+        return
+    # the first word ever is no change; a first "offline" is still worth telling
+    changed = row.said != word and (row.said is not None or not seen.online)
+    row.said = word
+    if seen.announced or changed:
+        take_event(
+            desk,
+            Event(
+                seen.device,
+                word,
+                seen.received_at,
+                seen.origin,
+                happened_at=seen.at,
+                data=seen.data,
+            ),
+        )
+
+
+def take_alarm(desk: Desk, alarm: AlarmMessage) -> None:
+    """One alarm as the vendor tells it: raised once, cleared once, both under one id."""
+    row = desk.row(alarm.device)
+    started = alarm.started_at or alarm.received_at
+    alarm_id = payloads.occurrence_id(desk.policy.vendor, alarm.device, alarm.code, started)
+    over = alarm.cleared or alarm.ended_at is not None
+    known = desk.tx.alarms.get(alarm_id)
+    if known is None:
+        backlog_from = from_unix_ms(row.met_ms) - timedelta(seconds=desk.policy.alarm_backlog_s)
+        severity = severity_of(alarm.code, alarm.vendor_code, desk.policy.severities)
+        known = AlarmRow(
+            id=alarm_id,
+            account=desk.policy.account,
+            device=alarm.device,
+            code=alarm.code,
+            severity=str(severity),
+            raised_ms=unix_ms(started),
+            document=_document(
+                desk,
+                row,
+                alarm_id,
+                started,
+                alarm.received_at,
+                alarm.origin,
+                alarm.code,
+                alarm.vendor_code,
+                alarm.message,
+                str(severity),
+                alarm.data,
+            ),
+            condition=False,
+            silent=over and started < backlog_from,
+        )
+        _raise(desk, row, known)
+    if over and known.cleared_ms is None:
+        _clear(desk, row, known, alarm.ended_at or alarm.received_at, alarm.received_at)
+
+
+def check_conditions(
+    desk: Desk,
+    row: DeviceRow,
+    before: Mapping[str, Value | None],
+    newer: Mapping[str, Value],
+    ts_ms: int,
+    origin: Origin,
+    received_at: datetime,
+) -> None:
+    """The alarms that are read from records: raised on the change to a bad value, cleared on the change back."""
+    concerned = [condition for condition in CONDITIONS if condition.metric in newer]
+    if not concerned:
+        return
+    at = from_unix_ms(ts_ms)
+    active = [alarm for alarm in desk.tx.alarms.active(row.account, row.device) if alarm.condition]
+    rising: list[Condition] = []
+    for condition in concerned:
+        mine = [a for a in active if a.code == condition.code and a.severity == condition.severity]
+        if newer[condition.metric] not in condition.bad:
+            for alarm in mine:
+                _clear(desk, row, alarm, at, received_at)
+        elif not mine and not (
+            condition.needs_good_first and before[condition.metric] in (None, *condition.bad)
+        ):
+            rising.append(condition)
+    for condition in rising:
+        alarm_id = payloads.occurrence_id(desk.policy.vendor, row.device, condition.code, at)
+        if desk.tx.alarms.get(alarm_id) is not None:
+            continue
+        severity = str(condition.severity)
+        document = _document(
+            desk,
+            row,
+            alarm_id,
+            at,
+            received_at,
+            origin,
+            condition.code,
+            condition.vendor_code,
+            "",
+            severity,
+            {condition.metric: newer[condition.metric]},
+        )
+        alarm = AlarmRow(
+            alarm_id, row.account, row.device, condition.code, severity, ts_ms, document, condition=True
+        )
+        _raise(desk, row, alarm)
+
+
+def clear_message_alarms(desk: Desk, row: DeviceRow, at: datetime, reason: str) -> None:
+    """Clears the alarms of a vendor that never tells an end (METRICS section 2)."""
+    for alarm in desk.tx.alarms.active(row.account, row.device):
+        if not alarm.condition:
+            _clear(desk, row, alarm, at, at, reason)
+
+
+def clear_old_alarms(desk: Desk) -> None:
+    """Clears what was raised longer than `alarm_clear_after` ago."""
+    before_ms = desk.now_ms - int(desk.policy.alarm_clear_after_s * 1000)
+    for alarm in desk.tx.alarms.raised_before(desk.policy.account, before_ms):
+        _clear(desk, desk.row(alarm.device), alarm, desk.now, desk.now, "no longer reported")
+
+
+def _raise(desk: Desk, row: DeviceRow, alarm: AlarmRow) -> None:
+    desk.tx.alarms.save(alarm)
+    if alarm.silent:
+        return
+    desk.publish(row, "alarm", alarm.document, Class.ALARM)
+    desk.mark_dirty(row)
+
+
+def _clear(
+    desk: Desk, row: DeviceRow, alarm: AlarmRow, at: datetime, received_at: datetime, message: str = ""
+) -> None:
+    alarm.cleared_ms = unix_ms(at)
+    desk.tx.alarms.save(alarm)
+    if alarm.silent:
+        return
+    document = {
+        **alarm.document,
+        "ts": rfc3339(at),
+        "received_ts": rfc3339(received_at),
+        "message": message or alarm.document["message"],
+        "state": str(AlarmState.CLEARED),
+    }
+    desk.publish(row, "alarm", document, Class.ALARM)
+    desk.mark_dirty(row)
+
+
+def _document(
+    desk: Desk,
+    row: DeviceRow,
+    alarm_id: str,
+    at: datetime,
+    received_at: datetime,
+    origin: Origin,
+    code: str,
+    vendor_code: str,
+    message: str,
+    severity: str,
+    data: Mapping[str, Any],
+) -> dict[str, Any]:
+    return payloads.alarm(
+        alarm_id=alarm_id,
+        ts=at,
+        received_ts=received_at,
+        source=str(origin),
+        account=desk.policy.account,
+        vendor=desk.policy.vendor,
+        device=row.device,
+        kind=desk.device(row).kind,
+        code=code,
+        vendor_code=vendor_code,
+        message=message,
+        severity=severity,
+        state=str(AlarmState.RAISED),
+        data=data,
+    )

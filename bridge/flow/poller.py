@@ -1,0 +1,146 @@
+"""Reads one account: its inventory, then its devices again and again, as fast as asked and as the limits allow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bridge.domain.device import Device
+from bridge.domain.errors import StoreError, VendorError
+from bridge.flow.health import AccountHealth
+from bridge.flow.intake import Intake
+from bridge.flow.roster import Roster
+from bridge.flow.schedule import Schedule, Stretch, stretch
+from bridge.pace.limits import Limit
+from bridge.ports import Clock, PollTask, Rng, VendorAdapter
+
+log = logging.getLogger("bridge.poll")
+
+CONCURRENCY = 8
+INVENTORY_EVERY_S = 3600.0
+INVENTORY_RETRY_S = 30.0
+STORE_RETRY_S = 5.0
+
+
+@dataclass(slots=True)
+class Poller:
+    """The polling of one account."""
+
+    account: str
+    adapter: VendorAdapter
+    limits: Sequence[Limit]
+    intake: Intake
+    roster: Roster
+    health: AccountHealth
+    clock: Clock
+    rng: Rng
+    on_stretched: Callable[[Stretch], None] = lambda _stretch: None
+    schedule: Schedule = field(default_factory=Schedule)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _stretched: float = 1.0
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_inventory(), name=f"inventory-{self.account}")
+            for number in range(CONCURRENCY):
+                group.create_task(self._keep_reading(), name=f"poll-{self.account}-{number}")
+
+    async def refresh(self) -> int:
+        """Reads the inventory now; returns the number of devices. Raises VendorError, StoreError."""
+        devices = await self.adapter.inventory()
+        known = await self.intake.take_inventory(self.account, devices)
+        self.plan(known)
+        return len(known)
+
+    def plan(self, devices: Sequence[Device]) -> None:
+        """Plans the reading of these devices; intervals that the limits do not allow are stretched."""
+        tasks = list(self.adapter.poll_tasks(devices))
+        too_much = stretch(tasks, self.limits)
+        if too_much is not None:
+            if abs(too_much.factor - self._stretched) > 0.01:
+                self.on_stretched(too_much)
+            counted = too_much.limit.name
+            tasks = [
+                replace(task, interval_s=task.interval_s * too_much.factor)
+                if task.costs.get(counted)
+                else task
+                for task in tasks
+            ]
+        self._stretched = too_much.factor if too_much else 1.0
+        self.schedule.plan(tasks, self.clock.monotonic())
+        self._wake.set()
+
+    async def _keep_inventory(self) -> None:
+        known = self.roster.devices(self.account)
+        if known:
+            self.plan(known)
+        while True:
+            wait_s = INVENTORY_EVERY_S
+            try:
+                await self._rest()
+                await self.refresh()
+            except VendorError as error:
+                self.health.failed(self.account, error)
+                wait_s = INVENTORY_RETRY_S
+            except StoreError as error:
+                log.error("poll.store_failed", extra={"account": self.account, "reason": str(error)})
+                wait_s = STORE_RETRY_S
+            except Exception:
+                log.exception("poll.inventory_crashed", extra={"account": self.account})
+                wait_s = INVENTORY_RETRY_S
+            await self.clock.sleep(wait_s * self.rng.uniform(0.9, 1.1))
+
+    async def _keep_reading(self) -> None:
+        while True:
+            await self._rest()
+            now = self.clock.monotonic()
+            task = self.schedule.take(now)
+            if task is None:
+                await self._nap()
+                continue
+            next_in_s = await self._read(task)
+            self.schedule.done(task, now, self.clock.monotonic(), next_in_s)
+            self._wake.set()
+
+    async def _read(self, task: PollTask) -> float | None:
+        next_in_s: float | None = None
+        try:
+            spoke = False
+            async for batch in self.adapter.poll(task):
+                await self.intake.take(self.account, [batch])
+                spoke = spoke or bool(batch.observations)
+                next_in_s = batch.next_in_s if batch.next_in_s is not None else next_in_s
+            if spoke:
+                self.health.succeeded(self.account)
+        except VendorError as error:
+            self.health.failed(self.account, error)
+            log.debug(
+                "poll.failed", extra={"account": self.account, "task": task.key, "reason": error.message}
+            )
+        except StoreError as error:
+            log.error("poll.store_failed", extra={"account": self.account, "reason": str(error)})
+            return STORE_RETRY_S
+        except Exception:
+            log.exception("poll.crashed", extra={"account": self.account, "task": task.key})
+        return next_in_s
+
+    async def _rest(self) -> None:
+        """Nothing is asked while the account is paused or parked."""
+        while (pause_s := self.health.pause_s(self.account)) > 0:
+            await self.clock.sleep(pause_s)
+
+    async def _nap(self) -> None:
+        """Sleeps until the next task is due or something changed."""
+        due = self.schedule.next_due()
+        wait_s = 1.0 if due is None else min(1.0, max(0.001, due - self.clock.monotonic()))
+        self._wake.clear()
+        waker = asyncio.ensure_future(self._wake.wait())
+        sleeper = asyncio.ensure_future(self.clock.sleep(wait_s))
+        try:
+            await asyncio.wait({waker, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waker.cancel()
+            sleeper.cancel()

@@ -1,0 +1,234 @@
+"""Readings to records: `telemetry`, `history` and `state` of one record are made here and nowhere else.
+
+Per device, `telemetry` never steps back in time; what is older goes to `history`; the same record is published
+once (CONTRACT sections 2 and 3, METRICS rules 6 and 7).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.contract import payloads
+from bridge.contract.publication import Class
+from bridge.domain.metrics import LIFETIME_COUNTERS, METRICS, SWITCH_EVENTS
+from bridge.domain.observation import Event, Origin, Reading, Value, Words
+from bridge.domain.text import canonical
+from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.flow.desk import Desk
+from bridge.flow.occurrences import check_conditions, clear_message_alarms, take_event
+from bridge.store.protocols import DeviceRow
+
+FUTURE = timedelta(minutes=10)
+CLAIM_MS = 5 * 60 * 1000
+"""How long a vendor's own report of a switch may come after the gateway saw the change by itself."""
+
+
+def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
+    """Takes one reading in; returns its record, whether or not it was new."""
+    row = desk.row(reading.device)
+    metrics = known_metrics(desk, reading.metrics)
+    ts_ms = unix_ms(reading.observed_at or reading.received_at)
+    if from_unix_ms(ts_ms) > reading.received_at + FUTURE:
+        return _take_suspect(desk, row, reading, metrics, ts_ms)
+    record = _record(desk, row, reading, metrics, ts_ms)
+    if not _is_new(desk, row, reading, metrics, ts_ms):
+        return record
+    late = reading.origin is Origin.BACKFILL or (row.clock_ms is not None and ts_ms < row.clock_ms)
+    if late:
+        desk.publish(row, "history", record, Class.HISTORY)
+    else:
+        desk.publish(row, "telemetry", record, Class.TELEMETRY)
+        _advance_clock(row, metrics, ts_ms)
+    _merge(desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced)
+    return record
+
+
+def take_words(desk: Desk, words: Words) -> None:
+    """Values without a time of their own: into `state`, with their events, without a record."""
+    row = desk.row(words.device)
+    metrics = known_metrics(desk, words.metrics)
+    _merge(desk, row, metrics, unix_ms(words.received_at), words.origin, words.received_at, frozenset())
+
+
+def known_metrics(desk: Desk, metrics: Mapping[str, Value]) -> dict[str, Value]:
+    """Only catalogued names with values of their type; anything else is a codec's mistake and is counted."""
+    good = {}
+    for name, value in metrics.items():
+        if name in METRICS and METRICS[name].takes(value):
+            good[name] = value
+        else:
+            desk.anomalies.append(f"metric {name!r} of {desk.policy.vendor} is not in the catalogue")
+    return good
+
+
+def _record(
+    desk: Desk,
+    row: DeviceRow,
+    reading: Reading,
+    metrics: Mapping[str, Value],
+    ts_ms: int,
+    clock_suspect: bool = False,
+) -> dict[str, Any]:
+    return payloads.record(
+        account=desk.policy.account,
+        vendor=desk.policy.vendor,
+        device=row.device,
+        kind=desk.device(row).kind,
+        ts=from_unix_ms(ts_ms),
+        received_ts=reading.received_at,
+        source=str(reading.origin),
+        metrics=metrics,
+        extra=reading.extra,
+        clock_suspect=clock_suspect,
+    )
+
+
+def fingerprint(metrics: Mapping[str, Value]) -> str:
+    """Equal values give equal fingerprints."""
+    return hashlib.blake2b(canonical(dict(metrics)), digest_size=8).hexdigest()
+
+
+def _is_new(desk: Desk, row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int) -> bool:
+    mark = fingerprint(metrics)
+    if row.clock_ms == ts_ms and mark in row.prints:
+        return False
+    if reading.observed_at is None:
+        return True  # its time is that of its receipt: nothing earlier can be the same record
+    return desk.tx.seen.record(desk.policy.account, row.device, ts_ms, mark, desk.now_ms)
+
+
+def _advance_clock(row: DeviceRow, metrics: Mapping[str, Value], ts_ms: int) -> None:
+    if row.clock_ms != ts_ms:
+        row.clock_ms = ts_ms
+        row.prints = []
+    row.prints.append(fingerprint(metrics))
+
+
+def _take_suspect(
+    desk: Desk, row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int
+) -> dict[str, Any]:
+    record = _record(desk, row, reading, metrics, ts_ms, clock_suspect=True)
+    if not desk.tx.seen.record(desk.policy.account, row.device, ts_ms, fingerprint(metrics), desk.now_ms):
+        return record
+    desk.publish(row, "history", record, Class.HISTORY)
+    today = desk.now_ms // 86_400_000
+    if row.suspect_day != today:
+        row.suspect_day = today
+        take_event(
+            desk,
+            Event(
+                row.device,
+                "clock_suspect",
+                reading.received_at,
+                reading.origin,
+                message="the record's time lies in the future: check the device's clock",
+                data={"ts": record["ts"], "received_ts": record["received_ts"]},
+            ),
+        )
+    return record
+
+
+def _merge(
+    desk: Desk,
+    row: DeviceRow,
+    metrics: Mapping[str, Value],
+    ts_ms: int,
+    origin: Origin,
+    received_at: datetime,
+    announced: frozenset[str],
+) -> None:
+    """The newest value of every metric, and what follows from a change: events, conditions, a changed state."""
+    before: dict[str, Value | None] = {}
+    for name, value in metrics.items():
+        entry = row.metrics.get(name)
+        if entry is not None and int(entry[1]) > ts_ms:
+            continue
+        before[name] = entry[0] if entry is not None else None
+        row.metrics[name] = [value, ts_ms]
+    if not before:
+        return
+    newer = {name: metrics[name] for name in before}
+    _tell_resets(desk, row, before, newer, ts_ms, origin, received_at)
+    for name in SWITCH_EVENTS.keys() & newer.keys():
+        _tell_switch(desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at, announced)
+    check_conditions(desk, row, before, newer, ts_ms, origin, received_at)
+    desk.mark_dirty(row)
+
+
+def _tell_switch(
+    desk: Desk,
+    row: DeviceRow,
+    name: str,
+    before: Value | None,
+    value: str,
+    ts_ms: int,
+    origin: Origin,
+    received_at: datetime,
+    announced: frozenset[str],
+) -> None:
+    """`switch_on` and its like: once per change, whether the vendor's report or the gateway's own look came first."""
+    code = SWITCH_EVENTS[name].get(value)
+    changed = before is not None and before != value
+    if code is None or not (changed or name in announced):
+        return
+    told = row.evented.get(name)
+    if (
+        not changed
+        and told is not None
+        and told[0] == value
+        and told[1] == "seen"
+        and 0 <= desk.now_ms - int(told[2]) < CLAIM_MS
+    ):
+        row.evented[name] = [value, "announced", desk.now_ms]
+        return
+    row.evented[name] = [value, "announced" if name in announced else "seen", desk.now_ms]
+    if value == "on":
+        clear_message_alarms(desk, row, received_at, "the switch is on again")
+    take_event(
+        desk,
+        Event(
+            row.device,
+            code,
+            received_at,
+            origin,
+            happened_at=from_unix_ms(ts_ms),
+            data={name: value},
+        ),
+    )
+
+
+def _tell_resets(
+    desk: Desk,
+    row: DeviceRow,
+    before: Mapping[str, Value | None],
+    newer: Mapping[str, Value],
+    ts_ms: int,
+    origin: Origin,
+    received_at: datetime,
+) -> None:
+    """`counter_reset`: one event per record; counters beyond the first are listed in `data.others`."""
+    falls = [
+        {"metric": name, "before": old, "after": newer[name]}
+        for name, old in before.items()
+        if name in LIFETIME_COUNTERS and old is not None and newer[name] < old  # type: ignore[operator] # counters are numbers
+    ]
+    if not falls:
+        return
+    data: dict[str, Any] = dict(falls[0])
+    if len(falls) > 1:
+        data["others"] = falls[1:]
+    take_event(
+        desk,
+        Event(
+            row.device,
+            "counter_reset",
+            received_at,
+            origin,
+            happened_at=from_unix_ms(ts_ms),
+            message="a counter is lower than before",
+            data=data,
+        ),
+    )

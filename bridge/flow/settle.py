@@ -1,0 +1,239 @@
+"""How a command goes on in the journal: each change of state and its acknowledgement in one transaction.
+
+Used by the admission (accepted), the dispatcher (sent, final), the intake (evidence, a vendor's confirmation) and
+the locks (cancelled). Nothing else writes an acknowledgement of a journalled command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from bridge.contract import payloads
+from bridge.contract.publication import Class, Publication
+from bridge.contract.topics import Topics
+from bridge.domain.command import CommandState, Evidence, Outcome, Status, advance
+from bridge.domain.observation import Availability, Confirmation, Event, Observation, Reading, Words
+from bridge.domain.text import Json, dumps
+from bridge.domain.times import unix_ms
+from bridge.flow.desk import Desk
+from bridge.flow.intake import Intake, Taken
+from bridge.flow.roster import Roster
+from bridge.ports import Clock
+from bridge.store.protocols import JournalRow, Tx
+
+RECORD_IN_RESULT = "read"
+"""The command whose final acknowledgement carries the record (CONTRACT section 6)."""
+
+
+class Settler:
+    """Writes journal states and acknowledgements."""
+
+    def __init__(self, roster: Roster, topics: Topics, intake: Intake, clock: Clock) -> None:
+        self._roster = roster
+        self._topics = topics
+        self._intake = intake
+        self._clock = clock
+        self._open: set[tuple[str, str]] = set()
+        self.on_settled: Callable[[JournalRow], None] = lambda _row: None
+        self.on_nudge: Callable[[int], None] = lambda _key: None
+
+    def settle(self, tx: Tx, row: JournalRow, outcome: Outcome, desk: Desk | None = None) -> None:
+        """Applies an outcome (SENT or final) to a journalled command, with its acknowledgement and what was observed
+        with it. A row that is final already stays as it is. `desk`: an open one of the same account."""
+        if row.state is CommandState.FINAL:
+            return
+        now = self._clock.now()
+        target = CommandState.FINAL if outcome.status.final else CommandState.SENT
+        again = row.state is CommandState.SENT and target is CommandState.SENT
+        row.state = advance(row.state, target)
+        row.vendor_ref = outcome.vendor_ref if outcome.vendor_ref is not None else row.vendor_ref
+        row.vendor_code = outcome.vendor_code if outcome.vendor_code is not None else row.vendor_code
+        if target is CommandState.SENT and row.sent_ms is None:
+            row.sent_ms = unix_ms(now)
+        taken = Taken()
+        if row.command == RECORD_IN_RESULT:
+            self._observe(tx, row, outcome, desk, taken)
+            outcome = _with_record(outcome, taken)
+        if not again:
+            self.acknowledge(tx, row, outcome, now)
+        row.updated_ms = unix_ms(now)
+        tx.journal.save(row, outcome.message or outcome.code or "")
+        self._note_open(row)
+        if row.command != RECORD_IN_RESULT:
+            self._observe(tx, row, outcome, desk, taken)
+        if target is CommandState.FINAL:
+            tx.after_commit(lambda: self.on_settled(row))
+
+    def move(self, tx: Tx, row: JournalRow, state: CommandState, note: str = "") -> None:
+        """A change of state without an acknowledgement."""
+        row.state = advance(row.state, state)
+        row.updated_ms = unix_ms(self._clock.now())
+        tx.journal.save(row, note)
+        self._note_open(row)
+
+    def acknowledge(self, tx: Tx, row: JournalRow, outcome: Outcome, at: datetime) -> None:
+        """Puts the acknowledgement into the outbox and keeps it in the row as the last one."""
+        document = payloads.ack(
+            command_id=row.id,
+            command=row.command,
+            account=row.account,
+            device=row.device,
+            status=outcome.status,
+            at=at,
+            code=outcome.code,
+            message=outcome.message,
+            vendor_code=row.vendor_code,
+            vendor_ref=row.vendor_ref,
+            result=outcome.result,
+            attempt=max(1, row.attempt) if outcome.status is Status.ACCEPTED else row.attempt,
+        )
+        row.last_ack = document
+        self.publish_ack(tx, row.account, row.device_level, document, row.reply_topic, row.correlation)
+
+    def publish_ack(
+        self,
+        tx: Tx,
+        account: str,
+        device_level: str | None,
+        document: dict[str, Any],
+        reply_topic: str | None,
+        correlation: bytes | None,
+    ) -> None:
+        """An acknowledgement on the plain topic and, for MQTT 5 callers, the same document on their own."""
+        body = dumps(document)
+        topic = self._topics.ack(account, device_level)
+        for target in (topic, reply_topic):
+            if target is not None:
+                tx.outbox.add(
+                    Publication(
+                        target,
+                        body,
+                        Class.ACK,
+                        account=account,
+                        device=device_level or "",
+                        correlation=correlation,
+                    )
+                )
+
+    # what proves a command --------------------------------------------------------------------------------------
+
+    def load_open(self, tx: Tx) -> None:
+        """Reads which devices have commands under way."""
+        self._open = {
+            (row.account, row.device)
+            for row in tx.journal.unfinished()
+            if row.device is not None and row.state is not CommandState.ACCEPTED
+        }
+
+    def by_evidence(self, desk: Desk, observation: Observation) -> None:
+        """See `intake.Confirms`. Only commands whose answer was lost, or that the vendor works on, are settled so:
+        one that is just being sent will get its answer."""
+        device = getattr(observation, "device", None)
+        if not isinstance(device, str) or (desk.policy.account, device) not in self._open:
+            return
+        for row in desk.tx.journal.open_for(desk.policy.account, device):
+            if row.state not in (CommandState.UNKNOWN, CommandState.SENT) or row.evidence is None:
+                continue
+            if proves(evidence_from(row.evidence), observation, row.dispatched_ms or 0):
+                self.settle(
+                    desk.tx,
+                    row,
+                    Outcome(Status.SUCCEEDED, message="seen at the device"),
+                    desk,
+                )
+
+    def by_confirmation(self, desk: Desk, confirmation: Confirmation) -> None:
+        """See `intake.Confirms`. A pushed word moves nothing by itself (anybody who knows the address could send
+        it): it makes the gateway ask the vendor at once."""
+        row = desk.tx.journal.by_vendor_ref(desk.policy.account, confirmation.vendor_ref)
+        if row is None and confirmation.command_id is not None:
+            row = desk.tx.journal.find(desk.policy.account, confirmation.command_id)
+        if row is not None:
+            key = row.key
+            desk.tx.after_commit(lambda: self.on_nudge(key))
+
+    def seen_since(self, tx: Tx, row: JournalRow) -> bool:
+        """Whether what is known of the device already proves the command: the vendor's report may have come before
+        the answer was given up."""
+        if row.evidence is None or row.device is None or row.dispatched_ms is None:
+            return False
+        evidence = evidence_from(row.evidence)
+        device = tx.devices.get(row.account, row.device)
+        if device is None:
+            return False
+        if evidence.metric is not None:
+            entry = device.metrics.get(evidence.metric)
+            return entry is not None and entry[0] == evidence.value and int(entry[1]) > row.dispatched_ms
+        return any(
+            int(device.evented[f"event:{code}"][2]) > row.dispatched_ms
+            for code in evidence.events
+            if f"event:{code}" in device.evented
+        )
+
+    def _observe(self, tx: Tx, row: JournalRow, outcome: Outcome, desk: Desk | None, taken: Taken) -> None:
+        if not outcome.observations or not self._roster.has(row.account):
+            return
+        own = desk or self._intake.desk(tx, self._roster.policy(row.account))
+        self._intake.take_onto(own, outcome.observations, taken)
+        if desk is None:
+            self._intake.close(own)
+
+    def _note_open(self, row: JournalRow) -> None:
+        if row.device is None:
+            return
+        if row.state is not CommandState.ACCEPTED:
+            # never taken out again: a look at the journal for a device without open commands costs little
+            self._open.add((row.account, row.device))
+
+
+def _with_record(outcome: Outcome, taken: Taken) -> Outcome:
+    if outcome.status is not Status.SUCCEEDED or outcome.result is not None or not taken.records:
+        return outcome
+    return Outcome(
+        outcome.status,
+        outcome.code,
+        outcome.message,
+        outcome.vendor_code,
+        outcome.vendor_ref,
+        taken.records[-1],
+    )
+
+
+def evidence_json(evidence: Evidence | None) -> Json:
+    """As it is kept in the journal."""
+    if evidence is None:
+        return None
+    return {"metric": evidence.metric, "value": evidence.value, "events": sorted(evidence.events)}
+
+
+def evidence_from(kept: Json) -> Evidence:
+    """The inverse of `evidence_json`."""
+    return Evidence(kept["metric"], kept["value"], frozenset(kept["events"]))
+
+
+def proves(evidence: Evidence, observation: Observation, since_ms: int) -> bool:
+    """Whether an observation made after `since_ms` proves a command."""
+    match observation:
+        case Reading() | Words():
+            observed = unix_ms(
+                (observation.observed_at if isinstance(observation, Reading) else None)
+                or observation.received_at
+            )
+            return (
+                evidence.metric is not None
+                and observed > since_ms
+                and observation.metrics.get(evidence.metric) == evidence.value
+            )
+        case Event():
+            return observation.code in evidence.events and unix_ms(observation.received_at) > since_ms
+        case Availability():
+            word = "online" if observation.online else "offline"
+            return (
+                observation.announced
+                and word in evidence.events
+                and unix_ms(observation.received_at) > since_ms
+            )
+        case _:
+            return False

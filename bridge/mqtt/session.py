@@ -1,0 +1,398 @@
+"""The connection to the broker, and the only owner of aiomqtt: connects, subscribes, tells births and deaths, again
+and again; hands command messages to the admission and gives each its PUBACK only after that has it on disk.
+
+aiomqtt gives the life cycle. Its own publish and message queue are not used: they wait per message, ignore the
+reason code of a PUBACK, and acknowledge before anything is stored (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiomqtt
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from bridge.contract.commands import CommandMessage
+from bridge.contract.publication import Class, Publication
+from bridge.contract.topics import Topics
+from bridge.domain.errors import StoreError
+from bridge.mqtt.publisher import Publisher
+from bridge.mqtt.settings import MqttSettings
+from bridge.ports import Clock, Rng
+
+log = logging.getLogger("bridge.mqtt")
+
+CONNECT_TIMEOUT_S = 10.0
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
+RECEIVE_MAXIMUM = 200
+"""Commands that the broker may send before we acknowledged the earlier ones: our memory's bound."""
+UNSUPPORTED_PROTOCOL = frozenset({1, 0x84})
+STORE_RETRY_S = 1.0
+
+Admit = Callable[[CommandMessage], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection. Implements `publisher.Line`."""
+
+    client: aiomqtt.Client
+    protocol: int
+    window: int
+    max_packet: int | None = None
+    retain_available: bool = True
+    qos: int = 1
+    session_present: bool = False
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    _json: Properties | None = None
+
+    @property
+    def paho(self) -> paho.Client:
+        """The client underneath."""
+        return self.client._client  # noqa: SLF001 - the reason is in the module's docstring
+
+    def send(self, publication: Publication) -> int | None:
+        """See `publisher.Line`."""
+        info = self.paho.publish(
+            publication.topic,
+            publication.body,
+            qos=self.qos,
+            retain=publication.retain and self.retain_available,
+            properties=self._properties(publication),
+        )
+        return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def too_large(self, publication: Publication) -> bool:
+        """See `publisher.Line`; 64 bytes stand for the packet's header and properties."""
+        size = len(publication.body) + len(publication.topic.encode()) + 64
+        return self.max_packet is not None and size > self.max_packet
+
+    def _properties(self, publication: Publication) -> Properties | None:
+        if self.protocol != 5 or publication.body in (b"", b"online", b"offline"):
+            return None
+        if publication.correlation is None and self._json is not None:
+            return self._json
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho has no types here
+        properties.PayloadFormatIndicator = 1
+        properties.ContentType = "application/json"
+        if publication.correlation is not None and publication.klass is Class.ACK:
+            properties.CorrelationData = publication.correlation
+            return properties
+        self._json = properties
+        return properties
+
+
+class Session:
+    """Keeps the gateway connected. `run` it; `connected` tells."""
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        topics: Topics,
+        client_id: str,
+        session_expiry_s: float,
+        publisher: Publisher,
+        admit: Admit,
+        clock: Clock,
+        rng: Rng,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._client_id = client_id
+        self._session_expiry_s = session_expiry_s
+        self._publisher = publisher
+        self._admit = admit
+        self._clock = clock
+        self._rng = rng
+        self._protocol = settings.protocol
+        self._accounts: list[str] = []
+        self._connection: Connection | None = None
+        self._commands: asyncio.Queue[tuple[Connection, paho.MQTTMessage, CommandMessage]] = asyncio.Queue()
+        self._stopping = False
+        self.reconnects = 0
+        self.last_error = ""
+        self.on_connected: Callable[[Connection], Awaitable[None]] = _nothing
+        self.on_ready: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there and the subscriptions stand."""
+        return self._connection is not None
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in use, as `bridge/info` shows it."""
+        return "5" if self._protocol == 5 else "3.1.1"
+
+    async def run(self) -> None:
+        """Connects, serves, and connects again, until it is cancelled."""
+        taker = asyncio.get_running_loop().create_task(self._take_commands(), name="mqtt-commands")
+        tries = 0
+        try:
+            while not self._stopping:
+                stood = await self._serve_once()
+                tries = 0 if stood else tries + 1
+                if not self._stopping:
+                    await self._clock.sleep(self._backoff_s(tries))
+        finally:
+            taker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await taker
+
+    async def set_accounts(self, accounts: Sequence[str]) -> None:
+        """The accounts whose commands are ours; subscriptions follow at once if the broker is there."""
+        gone = [account for account in self._accounts if account not in accounts]
+        new = [account for account in accounts if account not in self._accounts]
+        self._accounts = list(accounts)
+        connection = self._connection
+        if connection is None:
+            return
+        with contextlib.suppress(aiomqtt.MqttError):
+            await self._subscribe(connection, new)
+            old = [topic for account in gone for topic in self._topics.commands(account)]
+            if old:
+                await connection.client.unsubscribe(old)
+
+    async def stop(self) -> None:
+        """Says `offline` and goes. What is unconfirmed stays in the outbox."""
+        self._stopping = True
+        connection = self._connection
+        if connection is None:
+            return
+        connection.send(self._presence("offline"))
+        self._publisher.detach()
+        await self._clock.sleep(0.05)
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            await connection.client.__aexit__(None, None, None)
+        connection.lost.set()
+
+    # one connection ---------------------------------------------------------------------------------------------
+
+    async def _serve_once(self) -> bool:
+        """One connection from its start to its end; whether it ever stood."""
+        connection: Connection | None = None
+        try:
+            connection = await self._connect()
+            await self.on_connected(connection)
+            await self._subscribe(connection, self._accounts)
+            connection.send(self._presence("online"))
+            self._connection = connection
+            self.last_error = ""
+            self._publisher.attach(connection)
+            log.info(
+                "mqtt.connected", extra={"protocol": self.protocol, "session": connection.session_present}
+            )
+            self.on_ready()
+            await connection.lost.wait()
+        except aiomqtt.MqttError as error:
+            self._note_failure(error)
+        except StoreError as error:
+            self.last_error = str(error)
+            log.error("mqtt.store_failed", extra={"reason": str(error)})
+        stood = self._connection is not None
+        self._connection = None
+        self._publisher.detach()
+        if connection is not None and not self._stopping:
+            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                await connection.client.__aexit__(None, None, None)
+        if stood and not self._stopping:
+            self.reconnects += 1
+            log.warning("mqtt.lost")
+            self.on_lost()
+        return stood
+
+    async def _connect(self) -> Connection:
+        client = aiomqtt.Client(
+            self._settings.host,
+            self._settings.port,
+            username=self._settings.username,
+            password=self._settings.password.get_secret_value() if self._settings.password else None,
+            identifier=self._client_id,
+            protocol=aiomqtt.ProtocolVersion.V5 if self._protocol == 5 else aiomqtt.ProtocolVersion.V311,
+            will=aiomqtt.Will(self._topics.bridge("status"), b"offline", qos=1, retain=True),
+            clean_session=None if self._protocol == 5 else True,
+            clean_start=False,
+            transport=self._settings.transport,
+            timeout=CONNECT_TIMEOUT_S,
+            keepalive=int(self._settings.keepalive),
+            max_inflight_messages=0,
+            properties=self._connect_properties(),
+            tls_context=self._tls(),
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            websocket_path=self._settings.path or None,
+            logger=logging.getLogger("bridge.mqtt.client"),
+        )
+        connection = Connection(client, self._protocol, self._settings.window)
+        connection.paho.manual_ack_set(True)
+        connection.paho.on_message = lambda _client, _data, message: self._received(connection, message)
+        connection.paho.on_publish = self._published
+        aiomqtts_own: Any = connection.paho.on_connect
+
+        def connected(client_: Any, data: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+            _read_connack(connection, flags, properties)
+            aiomqtts_own(client_, data, flags, reason, properties)
+
+        connection.paho.on_connect = connected
+        await client.__aenter__()
+        client._disconnected.add_done_callback(lambda done: _ended(connection, done))  # noqa: SLF001 - see module
+        return connection
+
+    def _connect_properties(self) -> Properties | None:
+        if self._protocol != 5:
+            return None
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # as above
+        properties.SessionExpiryInterval = int(self._session_expiry_s)
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        return properties
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._settings.uses_tls:
+            return None
+        tls = self._settings.tls
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls and tls.ca else None)
+        if tls is not None and tls.cert is not None:
+            context.load_cert_chain(str(tls.cert), str(tls.key) if tls.key else None)
+        return context
+
+    async def _subscribe(self, connection: Connection, accounts: Sequence[str]) -> None:
+        topics = [topic for account in accounts for topic in self._topics.commands(account)]
+        for start in range(0, len(topics), 50):
+            some = topics[start : start + 50]
+            if connection.protocol == 5:
+                options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
+                codes = await connection.client.subscribe([(topic, options) for topic in some])
+            else:
+                codes = await connection.client.subscribe([(topic, 1) for topic in some])
+            for topic, code in zip(some, codes, strict=False):
+                if _code(code) >= 0x80:
+                    log.error("mqtt.subscription_refused", extra={"topic": topic, "reason": str(code)})
+
+    def _presence(self, word: str) -> Publication:
+        return Publication(self._topics.bridge("status"), word.encode(), Class.META, retain=True)
+
+    def _note_failure(self, error: aiomqtt.MqttError) -> None:
+        code = _code(getattr(error, "rc", 0) or 0)
+        text = str(error) or type(error).__name__
+        if self._settings.protocol == 5 and (
+            code in UNSUPPORTED_PROTOCOL or (self._protocol == 5 and "timed out" in text)
+        ):
+            log.warning("mqtt.fallback", extra={"reason": f"no MQTT 5 ({text}): trying MQTT 3.1.1"})
+            self._protocol = 4
+        elif self._settings.protocol == 5 and self._protocol == 4 and "timed out" in text:
+            self._protocol = 5
+        if text != self.last_error:
+            log.error(
+                "mqtt.connect_failed",
+                extra={"broker": f"{self._settings.host}:{self._settings.port}", "reason": text},
+            )
+        self.last_error = text
+
+    def _backoff_s(self, tries: int) -> float:
+        most = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10))
+        return most * self._rng.uniform(0.5, 1.0)
+
+    # messages ---------------------------------------------------------------------------------------------------
+
+    def _published(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        self._publisher.acknowledged(mid, _code(reason))
+
+    def _received(self, connection: Connection, message: paho.MQTTMessage) -> None:
+        self._commands.put_nowait((connection, message, self._as_command(message)))
+
+    def _as_command(self, message: paho.MQTTMessage) -> CommandMessage:
+        properties = message.properties
+        requester = None
+        for key, value in getattr(properties, "UserProperty", None) or ():
+            if key == "requester":
+                requester = str(value)[:200]
+        return CommandMessage(
+            topic=message.topic,
+            payload=bytes(message.payload),
+            received_at=self._clock.now(),
+            retained=bool(message.retain),
+            dup=bool(message.dup),
+            mid=message.mid if message.qos else 0,
+            response_topic=getattr(properties, "ResponseTopic", None),
+            correlation=getattr(properties, "CorrelationData", None),
+            expiry_s=getattr(properties, "MessageExpiryInterval", None),
+            requester=requester,
+        )
+
+    async def _take_commands(self) -> None:
+        """Admissions run side by side and commit together; PUBACKs leave in the order of the messages."""
+        under_way: asyncio.Queue[
+            tuple[Connection, paho.MQTTMessage, CommandMessage, asyncio.Future[None]]
+        ] = asyncio.Queue(RECEIVE_MAXIMUM)
+
+        async def start() -> None:
+            while True:
+                connection, message, command = await self._commands.get()
+                task = asyncio.ensure_future(self._admit(command))
+                await under_way.put((connection, message, command, task))
+
+        async def finish() -> None:
+            while True:
+                connection, message, command, task = await under_way.get()
+                await self._until_stored(command, task)
+                if message.qos and connection is self._live(connection):
+                    connection.paho.ack(message.mid, message.qos)
+                    self._publisher.command_acked(message.mid, command.digest)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(start())
+            group.create_task(finish())
+
+    def _live(self, connection: Connection) -> Connection | None:
+        return None if connection.lost.is_set() else connection
+
+    async def _until_stored(self, command: CommandMessage, task: Awaitable[None]) -> None:
+        """Waits for the admission; a store that does not take it is tried again: without PUBACK nothing is lost."""
+        while True:
+            try:
+                await task
+            except StoreError as error:
+                log.error("command.store_failed", extra={"reason": str(error)})
+                await self._clock.sleep(STORE_RETRY_S)
+                task = self._admit(command)
+            except Exception:
+                log.exception("command.admission_crashed", extra={"topic": command.topic})
+                return
+            else:
+                return
+
+
+def _read_connack(connection: Connection, flags: Any, properties: Properties | None) -> None:
+    connection.session_present = bool(getattr(flags, "session_present", False))
+    if properties is None:
+        return
+    connection.window = min(connection.window, getattr(properties, "ReceiveMaximum", None) or 65535)
+    connection.max_packet = getattr(properties, "MaximumPacketSize", None)
+    connection.retain_available = getattr(properties, "RetainAvailable", 1) != 0
+    connection.qos = min(1, getattr(properties, "MaximumQoS", 1))
+
+
+def _ended(connection: Connection, done: asyncio.Future[None]) -> None:
+    if not done.cancelled():
+        done.exception()
+    connection.lost.set()
+
+
+def _code(reason: Any) -> int:
+    """A reason as a number: paho gives ReasonCode objects (MQTT 5 and 3.1.1) or plain integers."""
+    value = getattr(reason, "value", reason)
+    return value if isinstance(value, int) else 0x80
+
+
+async def _nothing(_connection: Connection) -> None:
+    return None

@@ -1,0 +1,1 @@
+"""Running it: clock, logs, counters, the service manager."""

@@ -1,0 +1,88 @@
+"""Counters in Prometheus' text format. What lives elsewhere (outbox, budgets) is read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value that is read at scrape time."""
+
+    name: str
+    help: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+    counter: bool = False
+
+
+class Metrics:
+    """The registry of one gateway."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.vendor_requests = Counter(
+            "meterbridge_vendor_requests_total",
+            "Calls to vendors",
+            ["account", "endpoint", "outcome"],
+            registry=self.registry,
+        )
+        self.vendor_seconds = Histogram(
+            "meterbridge_vendor_request_seconds",
+            "Duration of calls to vendors",
+            ["account"],
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            registry=self.registry,
+        )
+        self.commands = Counter(
+            "meterbridge_commands_total",
+            "Commands by their end",
+            ["account", "command", "status"],
+            registry=self.registry,
+        )
+        self.command_seconds = Histogram(
+            "meterbridge_command_seconds",
+            "From taking a command to its final acknowledgement",
+            ["account"],
+            buckets=(0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 3600, 86400),
+            registry=self.registry,
+        )
+        self.rejected = Counter(
+            "meterbridge_commands_rejected_total", "Commands rejected", ["code"], registry=self.registry
+        )
+        self.observations = Counter(
+            "meterbridge_observations_total",
+            "What vendors told",
+            ["account", "kind"],
+            registry=self.registry,
+        )
+
+    def read_from(self, source: Callable[[], Sequence[Sample]]) -> None:
+        """Adds samples that are read at each scrape."""
+        self.registry.register(_Source(source))
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _Source:
+    def __init__(self, source: Callable[[], Sequence[Sample]]) -> None:
+        self._source = source
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for sample in self._source():
+            names = [label for label, _ in sample.labels]
+            if sample.name not in families:
+                kind = CounterMetricFamily if sample.counter else GaugeMetricFamily
+                families[sample.name] = kind(sample.name, sample.help, labels=names)
+            families[sample.name].add_metric([value for _, value in sample.labels], sample.value)  # type: ignore[attr-defined] # both kinds have it
+        return families.values()

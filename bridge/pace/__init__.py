@@ -1,0 +1,1 @@
+"""Rate limits: the arithmetic of sliding windows, and the gate where calls wait for their slot."""

@@ -1,0 +1,265 @@
+"""Where calls wait for their slot: one gate per account, priorities by lane, counters that survive a restart.
+
+Invariant: a slot is on disk before the call that uses it leaves (for windows of PERSIST_FROM_S and longer), so not
+even ten restarts in a minute exceed a limit. Shorter windows count as used up at the start of a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import math
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bridge.pace.limits import Lane, Limit, SlidingWindows, Usage
+from bridge.ports import Clock
+
+PERSIST_FROM_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotNote:
+    """One reservation (or block) as it is kept on disk; times in Unix seconds."""
+
+    owner: str
+    limit: str
+    key: str
+    at: float
+    blocked: bool = False
+
+
+class SlotLedger(Protocol):
+    """Where reservations are kept."""
+
+    async def add(self, notes: Sequence[SlotNote]) -> None:
+        """On disk when it returns. Raises StoreError; then the call must not leave."""
+        ...
+
+    async def remove(self, notes: Sequence[SlotNote]) -> None:
+        """Reservations of calls that never left."""
+        ...
+
+
+class Wall:
+    """Unix seconds that never step back within a process: the wall clock at the start plus monotonic time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.now().timestamp() - clock.monotonic()
+
+    def now(self) -> float:
+        return self._clock.monotonic() + self._offset
+
+
+@dataclass(slots=True)
+class Granted:
+    """A slot that was granted; `refund` before its end gives it back."""
+
+    refunded: bool = False
+
+    def refund(self) -> None:
+        """The call never left."""
+        self.refunded = True
+
+
+@dataclass(order=True, slots=True)
+class _Waiter:
+    lane: Lane
+    number: int
+    uses: Sequence[SlidingWindows] = field(compare=False)
+    granted: asyncio.Future[list[float]] = field(compare=False)
+
+
+class AccountGate:
+    """The gate of one account. Implements `vendorkit.http.Gate`."""
+
+    def __init__(
+        self,
+        account: str,
+        limits: Iterable[Limit],
+        clock: Clock,
+        ledger: SlotLedger,
+        *,
+        notes: Sequence[SlotNote] = (),
+        fresh: bool = True,
+        shared: dict[tuple[str, str, str], SlidingWindows] | None = None,
+        vendor: str = "",
+    ) -> None:
+        """`notes` are what the ledger held at the start; `fresh` says that no earlier process can have made calls.
+        `shared` holds the windows of limits with scope "ip", which all accounts of `vendor` share."""
+        self.account = account
+        self._limits = {limit.name: limit for limit in limits}
+        self._clock = clock
+        self._wall = Wall(clock)
+        self._ledger = ledger
+        self._vendor = vendor
+        self._fresh = fresh
+        self._started = self._wall.now()
+        self._own: dict[tuple[str, str, str], SlidingWindows] = {}
+        self._shared = shared if shared is not None else {}
+        self._waiting: list[_Waiter] = []
+        self._count = 0
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_due = math.inf
+        self.changed: Callable[[], None] = lambda: None
+        self._restore(notes)
+
+    @contextlib.asynccontextmanager
+    async def slot(self, uses: Sequence[tuple[str, str]], lane: Lane) -> AsyncIterator[Granted]:
+        """See `vendorkit.http.Gate.slot`."""
+        windows = [self._windows(limit, key) for limit, key in uses]
+        times = await self._wait(windows, lane)
+        slot = Granted()
+        notes = self._notes(uses, windows, times)
+        try:
+            try:
+                if notes:
+                    await self._ledger.add(notes)
+            except BaseException:
+                slot.refund()
+                notes = []
+                raise
+            yield slot
+        finally:
+            for one, at in zip(windows, times, strict=True):
+                if slot.refunded:
+                    one.refund(at)
+                else:
+                    one.release()
+            self._pump()
+            self.changed()
+            if slot.refunded and notes:
+                await self._ledger.remove(notes)
+
+    def wait_s(self, uses: Sequence[tuple[str, str]], lane: Lane) -> float:
+        """See `vendorkit.http.Gate.wait_s`."""
+        now = self._wall.now()
+        return max((self._windows(limit, key).wait_s(now, lane) for limit, key in uses), default=0.0)
+
+    async def block(self, limit: str, key: str, for_s: float) -> None:
+        """See `vendorkit.http.Gate.block`."""
+        windows = self._windows(limit, key)
+        until = self._wall.now() + for_s
+        windows.block_until(until)
+        self.changed()
+        await self._ledger.add([SlotNote(self._owner(windows.limit), limit, key, until, blocked=True)])
+
+    def usage(self) -> list[Usage]:
+        """Every window in use now."""
+        now = self._wall.now()
+        rows: list[Usage] = []
+        for (_owner, _name, key), windows in {**self._own, **self._shared_here()}.items():
+            rows.extend(row for row in windows.usage(now, key) if row.used or row.resets_at)
+        return rows
+
+    def limits(self) -> Sequence[Limit]:
+        """The limits in force."""
+        return tuple(self._limits.values())
+
+    def waiting(self) -> int:
+        """How many calls wait for a slot."""
+        return len(self._waiting)
+
+    async def aclose(self) -> None:
+        """Ends the timer; whoever waits is cancelled by its own task."""
+        if self._timer is not None:
+            self._timer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._timer
+
+    async def _wait(self, windows: Sequence[SlidingWindows], lane: Lane) -> list[float]:
+        self._count += 1
+        future: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(lane, self._count, windows, future)
+        heapq.heappush(self._waiting, waiter)
+        self._pump()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                for one, at in zip(windows, future.result(), strict=True):
+                    one.refund(at)
+                self._pump()
+            else:
+                self._waiting = [other for other in self._waiting if other is not waiter]
+                heapq.heapify(self._waiting)
+            raise
+
+    def _pump(self) -> None:
+        """Grants what can start now, most urgent first, and sets the timer for the next that can."""
+        now = self._wall.now()
+        soonest = math.inf
+        left: list[_Waiter] = []
+        while self._waiting:
+            waiter = heapq.heappop(self._waiting)
+            wait = max((one.wait_s(now, waiter.lane) for one in waiter.uses), default=0.0)
+            if wait > 0:
+                soonest = min(soonest, wait)
+                left.append(waiter)
+            elif not waiter.granted.done():
+                waiter.granted.set_result([one.reserve(now) for one in waiter.uses])
+        self._waiting = left
+        if soonest < math.inf:
+            self._set_timer(now + soonest)
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer is not None and not self._timer.done():
+            if self._timer_due <= due + 0.001:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = asyncio.get_running_loop().create_task(
+            self._ring(due - self._wall.now()), name=f"gate-{self.account}"
+        )
+
+    async def _ring(self, seconds: float) -> None:
+        await self._clock.sleep(max(0.0, seconds))
+        self._timer = None
+        self._timer_due = math.inf
+        self._pump()
+
+    def _owner(self, limit: Limit) -> str:
+        return f"@{self._vendor}" if limit.scope == "ip" else self.account
+
+    def _shared_here(self) -> dict[tuple[str, str, str], SlidingWindows]:
+        mine = f"@{self._vendor}"
+        return {name: windows for name, windows in self._shared.items() if name[0] == mine}
+
+    def _windows(self, name: str, key: str) -> SlidingWindows:
+        limit = self._limits[name]
+        key = key if limit.per_key else ""
+        owner = self._owner(limit)
+        table = self._shared if limit.scope == "ip" else self._own
+        found = table.get((owner, name, key))
+        if found is None:
+            found = SlidingWindows(limit)
+            if not self._fresh:
+                short = [w.seconds for w in limit.windows if w.seconds < PERSIST_FROM_S]
+                found.block_until(self._started + max(short, default=0.0))
+            table[(owner, name, key)] = found
+        return found
+
+    def _restore(self, notes: Sequence[SlotNote]) -> None:
+        now = self._wall.now()
+        for note in sorted(notes, key=lambda one: one.at):
+            limit = self._limits.get(note.limit)
+            if limit is None or note.owner != self._owner(limit):
+                continue
+            windows = self._windows(note.limit, note.key)
+            if note.blocked:
+                # a block cannot outlast its longest window: guards against a clock that was wrong once
+                windows.block_until(min(note.at, now + max(86400.0, windows.horizon_s())))
+            elif note.at > now - windows.horizon_s() and note.at not in windows.taken:
+                windows.taken.append(min(note.at, now))
+
+    def _notes(
+        self, uses: Sequence[tuple[str, str]], windows: Sequence[SlidingWindows], times: Sequence[float]
+    ) -> list[SlotNote]:
+        return [
+            SlotNote(self._owner(one.limit), name, key if one.limit.per_key else "", at)
+            for (name, key), one, at in zip(uses, windows, times, strict=True)
+            if one.horizon_s() >= PERSIST_FROM_S
+        ]

@@ -1,0 +1,1 @@
+"""The HTTP side: vendors' pushes, health, metrics and the status page."""

@@ -1,0 +1,141 @@
+"""Who may push: secret, address, headers; and what happens to a push once it may. Vendors' formats are theirs."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable, StoreError
+from bridge.domain.observation import Batch
+from bridge.ports import Clock, PushAnswer, PushDoor, PushRequest
+
+log = logging.getLogger("bridge.push")
+
+Network = IPv4Network | IPv6Network
+TakeIn = Callable[[str, Sequence[Batch], Sequence[tuple[bytes, str]], str], Awaitable[None]]
+"""Takes batches in and puts unusable parts aside, in one transaction: account, batches, unusable, source."""
+
+DENIED_LOG_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One account's entrance."""
+
+    account: str
+    secret: bytes
+    allow_from: tuple[Network, ...]
+    door: PushDoor
+
+    @classmethod
+    def open(cls, account: str, secret: str, allow_from: Sequence[str], door: PushDoor) -> Door:
+        """From settings."""
+        return cls(account, secret.encode(), tuple(ip_network(one, strict=False) for one in allow_from), door)
+
+
+@dataclass(slots=True)
+class PushCounters:
+    """Pushes by account and outcome, for `/metrics`."""
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def add(self, account: str, outcome: str) -> None:
+        """One more."""
+        self.counts[account, outcome] = self.counts.get((account, outcome), 0) + 1
+
+
+class Doors:
+    """All entrances. Accounts come and go at run time."""
+
+    def __init__(self, take_in: TakeIn, clock: Clock, trusted_proxies: Sequence[str]) -> None:
+        self._take_in = take_in
+        self._clock = clock
+        self._trusted = tuple(ip_network(one, strict=False) for one in trusted_proxies)
+        self._doors: dict[str, Door] = {}
+        self._denied_logged: dict[str, float] = {}
+        self.counters = PushCounters()
+
+    def set(self, doors: Sequence[Door]) -> None:
+        """The entrances from now on."""
+        self._doors = {door.account: door for door in doors}
+
+    def peer(self, address: str, forwarded_for: str | None) -> str:
+        """The sender's address: behind trusted proxies, the last one of X-Forwarded-For that is none of them."""
+        hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+        while hops and self._is_trusted(address):
+            address = hops.pop().removeprefix("[").split("]")[0]
+        return address
+
+    def admit(self, account: str, secret: str, peer: str) -> Door:
+        """The entrance that this request may use. Raises PushDenied (404, 403)."""
+        door = self._doors.get(account)
+        # compared in constant time also where there is no such account: the answer tells nothing
+        fits = hmac.compare_digest(door.secret if door else b"\x00" * 32, secret.encode())
+        if door is None or not fits:
+            self._log_denied("secret", account, peer)
+            raise PushDenied(404, "no such address")
+        if door.allow_from and not _inside(peer, door.allow_from):
+            self._log_denied("address", account, peer)
+            self.counters.add(account, "forbidden")
+            raise PushDenied(403, "not from this address")
+        return door
+
+    async def take(self, door: Door, request: PushRequest) -> PushAnswer:
+        """The answer to a push that came through its entrance; success only when nothing of it can be lost."""
+        try:
+            pushed = door.door.parse(request)
+            await self._take_in(door.account, pushed.batches, pushed.unusable, request.tail)
+        except PushDenied as denied:
+            self._log_denied("key", door.account, "")
+            self.counters.add(door.account, "denied")
+            return PushAnswer(denied.status, b"")
+        except PushMalformed as error:
+            self.counters.add(door.account, "malformed")
+            return door.door.failure(request, 400, str(error))
+        except PushUnusable as error:
+            return await self._put_aside(door, request, str(error))
+        except StoreError as error:
+            self.counters.add(door.account, "not_stored")
+            log.error("push.not_stored", extra={"account": door.account, "reason": str(error)})
+            return door.door.failure(request, 503, "temporarily unavailable")
+        self.counters.add(door.account, "taken")
+        if pushed.unusable:
+            self.counters.add(door.account, "unusable")
+        return pushed.answer
+
+    async def _put_aside(self, door: Door, request: PushRequest, reason: str) -> PushAnswer:
+        try:
+            await self._take_in(door.account, (), ((request.body, reason),), request.tail)
+        except StoreError:
+            self.counters.add(door.account, "not_stored")
+            return door.door.failure(request, 503, "temporarily unavailable")
+        self.counters.add(door.account, "unusable")
+        log.warning("push.dead_letter", extra={"account": door.account, "reason": reason})
+        return door.door.success(request)
+
+    def _is_trusted(self, address: str) -> bool:
+        return bool(self._trusted) and _inside(address, self._trusted)
+
+    def _log_denied(self, what: str, account: str, peer: str) -> None:
+        now = self._clock.monotonic()
+        if now - self._denied_logged.get(what, -DENIED_LOG_S) >= DENIED_LOG_S:
+            self._denied_logged[what] = now
+            known = account if account in self._doors else "(unknown)"
+            log.warning("push.denied", extra={"what": what, "account": known, "peer": peer})
+
+
+def _inside(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        parsed = ip_address(address.split("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return any((mapped or parsed) in network for network in networks)
+
+
+def lower_headers(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Header names in lower case; of repeated ones the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}

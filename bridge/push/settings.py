@@ -1,0 +1,59 @@
+"""The section `http` of the configuration."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainValidator, field_validator
+
+from bridge.domain.quantity import Size
+from bridge.domain.settings import Network, Settings
+
+_OFF = ("off", "false", "no")
+_LISTEN = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})\Z", re.ASCII
+)
+
+
+def _address(text: str) -> tuple[str, int]:
+    match = _LISTEN.match(text)
+    if match is not None and int(match["port"]) <= 65535:
+        try:
+            host = str(ip_address(match["v6"])) if match["v6"] else match["host"]
+        except ValueError:
+            host = ""
+        if host:
+            return host, int(match["port"])
+    raise ValueError('expected host:port such as "127.0.0.1:8080", "[::1]:8080" or "0.0.0.0:8080", or off')
+
+
+def _listen(value: Any) -> Any:
+    if value is False or (isinstance(value, str) and value.lower() in _OFF):
+        return False
+    _address(value if isinstance(value, str) else "")
+    return value
+
+
+Listen = Annotated[str | Literal[False], PlainValidator(_listen, json_schema_input_type=str | Literal[False])]
+
+
+class HttpSettings(Settings):
+    """Where pushes, health, metrics and the status page are served (`listen` False: nowhere)."""
+
+    listen: Listen = "127.0.0.1:8080"
+    max_body: Size = 1024**2
+    trusted_proxies: tuple[Network, ...] = ()
+
+    @field_validator("max_body")
+    @classmethod
+    def _some(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("expected a size above 0")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host (IPv6 without brackets) and port (0: any free one) to listen on; None where HTTP is off."""
+        return None if self.listen is False else _address(self.listen)

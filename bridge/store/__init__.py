@@ -1,0 +1,1 @@
+"""What survives a restart: journal, outbox, devices, alarms, budgets, dead letters. Protocols here, SQLite below."""

@@ -1,0 +1,470 @@
+"""What the gateway keeps, as small protocols: the same work runs on SQLite here, on PostgreSQL elsewhere.
+
+All changes happen inside `Store.run(work)`: `work` gets a `Tx`, is plain synchronous code, and either all of it is on
+disk when `run` returns or nothing of it. So a state change and the message that tells of it commit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from bridge.contract.publication import Publication
+from bridge.domain.command import CommandState
+from bridge.domain.text import Json
+
+T = TypeVar("T")
+Done = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A publication that waits for the broker. `seq` grows in the order of taking."""
+
+    seq: int
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Publications of one class that were shed: how many, and the Unix milliseconds of the first and last."""
+
+    klass: int
+    count: int
+    first_ms: int
+    last_ms: int
+
+
+class OutboxTable(Protocol):
+    """Publications that the broker has not confirmed yet."""
+
+    def add(self, publication: Publication) -> int:
+        """Appends; returns its `seq`. The publisher sees it after the commit."""
+        ...
+
+    def read(self, after: int, limit: int) -> Sequence[OutboxRow]:
+        """Up to `limit` rows with a larger `seq`, in order."""
+        ...
+
+    def confirm(self, seqs: Iterable[int]) -> None:
+        """The broker has them: they go."""
+        ...
+
+    def waiting(self) -> tuple[int, int, int | None]:
+        """Rows, bytes, and the Unix milliseconds of the oldest (None if there is none)."""
+        ...
+
+    def waiting_by_class(self) -> Mapping[int, int]:
+        """Rows waiting per class."""
+        ...
+
+    def losses(self) -> Sequence[Loss]:
+        """Everything that was ever shed, per class."""
+        ...
+
+
+@dataclass(slots=True)
+class JournalRow:
+    """One command. Times are Unix milliseconds, None where it did not happen.
+
+    `mark` is the canonical JSON of command and parameters (what makes a repetition the same command); `params` the
+    parameters as JSON; `evidence` what proves it (JSON, or None). `asks` counts the questions since the last loss,
+    `resends` how often it was sent once more.
+    """
+
+    key: int
+    account: str
+    id: str
+    device: str | None
+    device_level: str | None
+    command: str
+    params: Json
+    mark: bytes
+    state: CommandState
+    created_ms: int
+    updated_ms: int
+    writes: bool
+    has_id: bool
+    expires_ms: int | None = None
+    timeout_s: float | None = None
+    dispatched_ms: int | None = None
+    sent_ms: int | None = None
+    lost_ms: int | None = None
+    attempt: int = 0
+    asks: int = 0
+    resends: int = 0
+    vendor_ref: Json = None
+    vendor_code: Json = None
+    last_ack: Json = None
+    reply_topic: str | None = None
+    correlation: bytes | None = None
+    requester: str | None = None
+    evidence: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStep:
+    """One entry of a command's history."""
+
+    at_ms: int
+    state: str
+    note: str
+
+
+class JournalTable(Protocol):
+    """Commands with every state they went through."""
+
+    def insert(self, row: JournalRow) -> int:
+        """Adds a row (its `key` is ignored); returns the key."""
+        ...
+
+    def save(self, row: JournalRow, note: str = "") -> None:
+        """Writes the row back and appends a step."""
+        ...
+
+    def get(self, key: int) -> JournalRow | None:
+        """By key."""
+        ...
+
+    def find(self, account: str, command_id: str) -> JournalRow | None:
+        """By the sender's id."""
+        ...
+
+    def unfinished(self, account: str | None = None) -> Sequence[JournalRow]:
+        """Rows that are not final, oldest first."""
+        ...
+
+    def open_for(self, account: str, device: str) -> Sequence[JournalRow]:
+        """Rows of a device that left and are not final."""
+        ...
+
+    def by_vendor_ref(self, account: str, vendor_ref: Json) -> JournalRow | None:
+        """The command that the vendor calls so."""
+        ...
+
+    def recent(self, limit: int) -> Sequence[JournalRow]:
+        """The newest rows first."""
+        ...
+
+    def steps(self, key: int) -> Sequence[JournalStep]:
+        """The history of a command, oldest first."""
+        ...
+
+    def last_finished_ms(self, account: str, device: str, commands: Sequence[str]) -> int | None:
+        """When one of these commands last left for this device."""
+        ...
+
+    def forget_before(self, ms: int) -> int:
+        """Deletes final rows that were last changed earlier; returns how many."""
+        ...
+
+
+class DeliveryTable(Protocol):
+    """Command messages whose PUBACK the broker may not have: a redelivery (DUP, same packet id, same bytes) of one of
+    them is the same command."""
+
+    def matches(self, mid: int, digest: bytes) -> bool:
+        """Whether this packet id stands for this very message."""
+        ...
+
+    def put(self, mid: int, digest: bytes, at_ms: int) -> None:
+        """Notes the message under its packet id."""
+        ...
+
+    def settled(self, deliveries: Iterable[tuple[int, bytes]]) -> None:
+        """The broker certainly has the PUBACKs of these (packet id, digest): a packet id may stand for something
+        else from now on, unless it already does."""
+        ...
+
+    def clear(self) -> None:
+        """A new session: nothing will be delivered again."""
+        ...
+
+
+@dataclass(slots=True)
+class DeviceRow:
+    """What is known of a device. `info` is its description as JSON; `metrics` maps a metric to [value, ts in ms].
+
+    `clock_ms` is the newest `ts` published on `telemetry`, `prints` the fingerprints of the records with that ts.
+    `available` None: not known yet. `said` is the last word (`online`/`offline`) that the vendor itself said and
+    `said_ms` its time. `evented` maps a metric to [value, how] of the last change event. `dirty`: the state topic
+    is behind. `met_ms`: when the gateway first met it. `suspect_day`: last day of a `clock_suspect` event.
+    """
+
+    account: str
+    device: str
+    met_ms: int
+    info: Json = None
+    metrics: dict[str, list[Json]] = field(default_factory=dict)
+    clock_ms: int | None = None
+    prints: list[str] = field(default_factory=list)
+    available: bool | None = None
+    said: str | None = None
+    said_ms: int | None = None
+    evented: dict[str, list[Json]] = field(default_factory=dict)
+    dirty: bool = False
+    suspect_day: int | None = None
+    state_ms: int = 0
+    gone: bool = False
+
+
+class DeviceTable(Protocol):
+    """Devices, their state and their clocks."""
+
+    def get(self, account: str, device: str) -> DeviceRow | None:
+        """By account and native id."""
+        ...
+
+    def save(self, row: DeviceRow) -> None:
+        """Adds or replaces."""
+        ...
+
+    def of_account(self, account: str) -> Sequence[DeviceRow]:
+        """All of an account that are not gone."""
+        ...
+
+    def dirty(self) -> Sequence[tuple[str, str]]:
+        """(account, device) whose state topic is behind."""
+        ...
+
+    def accounts(self) -> Sequence[str]:
+        """Accounts of which devices are known."""
+        ...
+
+
+@dataclass(slots=True)
+class AlarmRow:
+    """One alarm. `document` is what was published on raising."""
+
+    id: str
+    account: str
+    device: str
+    code: str
+    severity: str
+    raised_ms: int
+    document: Json
+    condition: bool
+    cleared_ms: int | None = None
+    silent: bool = False
+
+
+class AlarmTable(Protocol):
+    """Alarms, raised and cleared, and the events that were published."""
+
+    def get(self, alarm_id: str) -> AlarmRow | None:
+        """By id."""
+        ...
+
+    def save(self, row: AlarmRow) -> None:
+        """Adds or replaces."""
+        ...
+
+    def active(self, account: str, device: str) -> Sequence[AlarmRow]:
+        """Not cleared and not silent."""
+        ...
+
+    def raised_before(self, account: str, ms: int) -> Sequence[AlarmRow]:
+        """Active message alarms of an account raised earlier."""
+        ...
+
+    def first_sight(self, event_id: str, at_ms: int) -> bool:
+        """True once per event id: the event is new."""
+        ...
+
+
+class SeenTable(Protocol):
+    """What was taken before: records by time and values, messages by their body."""
+
+    def record(self, account: str, device: str, ts_ms: int, fingerprint: str, at_ms: int) -> bool:
+        """True if this record is new; it is noted."""
+        ...
+
+    def body(self, account: str, key: str, at_ms: int, window_s: float) -> bool:
+        """True if no equal body was taken as new within the window; then it is noted."""
+        ...
+
+    def forget_before(self, ms: int) -> None:
+        """Drops notes (of records, bodies and events) made earlier."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetainedRow:
+    """A retained topic of ours, as last published."""
+
+    topic: str
+    account: str
+    device: str
+    body: bytes
+
+
+class RetainedTable(Protocol):
+    """The ledger of retained topics: what is ours, exactly, so that it can be cleared exactly."""
+
+    def get(self, topic: str) -> bytes | None:
+        """The body last published there."""
+        ...
+
+    def put(self, row: RetainedRow) -> None:
+        """Notes what is published."""
+        ...
+
+    def drop(self, topic: str) -> None:
+        """The topic is cleared."""
+        ...
+
+    def all(self, account: str | None = None, device: str | None = None) -> Sequence[RetainedRow]:
+        """All of ours, or of one account or device."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Input that could not be used."""
+
+    key: int
+    account: str
+    source: str
+    reason: str
+    body: bytes
+    count: int
+    first_ms: int
+    last_ms: int
+
+
+class DeadLetterTable(Protocol):
+    """Unusable input, bounded; the same body is kept once and counted."""
+
+    def add(self, account: str, source: str, reason: str, body: bytes, at_ms: int) -> bool:
+        """True if it is new. The oldest ones go when there are too many."""
+        ...
+
+    def list(self, limit: int) -> Sequence[DeadLetter]:
+        """The newest first."""
+        ...
+
+    def get(self, key: int) -> DeadLetter | None:
+        """By key."""
+        ...
+
+    def drop(self, key: int) -> bool:
+        """False if there is none."""
+        ...
+
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LockRow:
+    """A maintenance lock; empty account or device: all of them."""
+
+    account: str
+    device: str
+    reason: str
+    at_ms: int
+
+
+class LockTable(Protocol):
+    """Maintenance locks; they survive restarts."""
+
+    def put(self, row: LockRow) -> None:
+        """Sets a lock."""
+        ...
+
+    def drop(self, account: str, device: str) -> int:
+        """Takes a lock away, and with an empty account or device all below it; returns how many."""
+        ...
+
+    def covering(self, account: str, device: str | None) -> LockRow | None:
+        """The lock that stops writing to this device (or account), if there is one."""
+        ...
+
+    def all(self) -> Sequence[LockRow]:
+        """All locks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """One reservation in a rate-limit window (Unix seconds), or a block until `at` (`blocked`)."""
+
+    owner: str
+    limit: str
+    key: str
+    at: float
+    blocked: bool = False
+
+
+class BudgetTable(Protocol):
+    """Rate-limit counters."""
+
+    def add(self, rows: Iterable[SlotRow]) -> None:
+        """Notes reservations and blocks."""
+        ...
+
+    def remove(self, row: SlotRow) -> None:
+        """A reservation is given back."""
+        ...
+
+    def all(self) -> Sequence[SlotRow]:
+        """Everything noted, oldest first."""
+        ...
+
+    def forget_before(self, owner: str, limit: str, at: float) -> None:
+        """Drops what lies before the window of a limit."""
+        ...
+
+
+class VaultTable(Protocol):
+    """Small values by owner and key: tokens, positions, the gateway's own identity."""
+
+    def get(self, owner: str, key: str) -> Json:
+        """The value or None."""
+        ...
+
+    def put(self, owner: str, key: str, value: Json) -> None:
+        """None forgets the key."""
+        ...
+
+
+class Tx(Protocol):
+    """One transaction under way."""
+
+    @property
+    def outbox(self) -> OutboxTable: ...
+    @property
+    def journal(self) -> JournalTable: ...
+    @property
+    def deliveries(self) -> DeliveryTable: ...
+    @property
+    def devices(self) -> DeviceTable: ...
+    @property
+    def alarms(self) -> AlarmTable: ...
+    @property
+    def seen(self) -> SeenTable: ...
+    @property
+    def retained(self) -> RetainedTable: ...
+    @property
+    def dead_letters(self) -> DeadLetterTable: ...
+    @property
+    def locks(self) -> LockTable: ...
+    @property
+    def budgets(self) -> BudgetTable: ...
+    @property
+    def vault(self) -> VaultTable: ...
+
+    def after_commit(self, done: Done) -> None:
+        """`done` runs in the event loop, in order, once this is on disk; not at all if it is rolled back."""
+        ...
+
+
+class Store(Protocol):
+    """Where the transactions run."""
+
+    async def run(self, work: Callable[[Tx], T]) -> T:
+        """Runs `work` in a transaction and returns its result when that is on disk. What `work` raises undoes all
+        of it and is raised here. Raises StoreError if the disk does not take it."""
+        ...

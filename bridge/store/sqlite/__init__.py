@@ -1,0 +1,1 @@
+"""The stores on SQLite: WAL, one writer thread, group commit."""

@@ -1,0 +1,283 @@
+"""SqliteStore: one file, one writer thread, many callers; what waits together is committed together.
+
+Invariant: a caller's `run` returns only after the COMMIT that holds its work (synchronous=FULL) has succeeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bridge.domain.errors import StoreError
+from bridge.store.protocols import Done, OutboxRow, Tx
+from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
+from bridge.store.sqlite.journal import SqliteDeliveries, SqliteJournal
+from bridge.store.sqlite.tables import (
+    SqliteBudgets,
+    SqliteDeadLetters,
+    SqliteLocks,
+    SqliteOutbox,
+    SqliteRetained,
+    SqliteVault,
+)
+
+T = TypeVar("T")
+MAX_GROUP = 500
+BUSY_MS = 5000
+
+log = logging.getLogger("bridge.store")
+
+
+class SqliteTx:
+    """Tx on one connection; the tables live as long as the connection, the lists as long as one commit."""
+
+    def __init__(self, db: sqlite3.Connection, spool_max_bytes: int) -> None:
+        self.outbox = SqliteOutbox(db, spool_max_bytes)
+        self.journal = SqliteJournal(db)
+        self.deliveries = SqliteDeliveries(db)
+        self.devices = SqliteDevices(db)
+        self.alarms = SqliteAlarms(db)
+        self.seen = SqliteSeen(db)
+        self.retained = SqliteRetained(db)
+        self.dead_letters = SqliteDeadLetters(db)
+        self.locks = SqliteLocks(db)
+        self.budgets = SqliteBudgets(db)
+        self.vault = SqliteVault(db)
+        self.hooks: list[Done] = []
+
+    def after_commit(self, done: Done) -> None:
+        self.hooks.append(done)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Tx], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+    hooks: list[Done] = field(default_factory=list)
+    added: list[OutboxRow] = field(default_factory=list)
+
+
+Outgoing = Callable[[list[OutboxRow], dict[int, int]], None]
+"""Told in the event loop of every commit that changed the outbox: rows added (in order), rows shed by class."""
+
+
+class SqliteStore:
+    """Store on one SQLite file. `open` it, `run` work, `close` it."""
+
+    def __init__(self, path: Path, spool_max_bytes: int) -> None:
+        self._path = path
+        self._spool_max_bytes = spool_max_bytes
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock_file: Any = None
+        self.outgoing: Outgoing = lambda _added, _shed: None
+        self.moved_aside: Path | None = None
+        self.failing: str | None = None
+
+    async def open(self) -> None:
+        """Takes the file for this process, repairs what a crash left, brings the schema up to date, starts the
+        writer. A damaged file is moved aside (`moved_aside` names it). Raises StoreError."""
+        self._loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._write, args=(ready,), name="store-writer", daemon=True)
+        self._thread.start()
+        await ready
+
+    async def close(self) -> None:
+        """Finishes what waits and closes the file."""
+        if self._thread is None:
+            return
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._thread = None
+
+    async def run(self, work: Callable[[Tx], T]) -> T:
+        """See `Store.run`."""
+        if self._thread is None:
+            raise StoreError("the store is closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, future))
+        return await future
+
+    # the writer thread ------------------------------------------------------------------------------------------
+
+    def _write(self, ready: asyncio.Future[None]) -> None:
+        try:
+            db = self._open_file()
+            tx = SqliteTx(db, self._spool_max_bytes)
+        except (sqlite3.Error, OSError, StoreError) as error:
+            failure = error if isinstance(error, StoreError) else StoreError(f"{self._path}: {error}")
+            self._post(ready.set_exception, failure)
+            return
+        self._post(ready.set_result, None)
+        while (group := self._next_group()) is not None:
+            self._commit(db, tx, group)
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        self._lock_file.close()
+
+    def _next_group(self) -> list[_Job] | None:
+        first = self._jobs.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < MAX_GROUP:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)
+                break
+            group.append(job)
+        return group
+
+    def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
+        tx.outbox.shed = {}
+        tx.outbox.now_ms = int(time.time() * 1000)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for job in group:
+                self._do(db, tx, job)
+            db.execute("COMMIT")
+            self.failing = None
+        except (sqlite3.Error, OSError) as error:
+            self._undo(db, tx)
+            self.failing = str(error)
+            for job in group:
+                job.error = StoreError(f"the state database does not take changes: {error}")
+                job.hooks, job.added = [], []
+        self._post(self._deliver, group, dict(tx.outbox.shed))
+
+    def _do(self, db: sqlite3.Connection, tx: SqliteTx, job: _Job) -> None:
+        tx.hooks, tx.outbox.added = job.hooks, job.added
+        db.execute("SAVEPOINT job")
+        try:
+            job.result = job.work(tx)
+        except BaseException as error:
+            if _is_the_disks(error):
+                raise
+            db.execute("ROLLBACK TO job")
+            if job.added:
+                tx.outbox.recount()
+            job.hooks.clear()
+            job.added.clear()
+            job.error = error
+        db.execute("RELEASE job")
+
+    def _undo(self, db: sqlite3.Connection, tx: SqliteTx) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):
+            tx.outbox.recount()
+        tx.outbox.shed = {}
+
+    def _deliver(self, group: list[_Job], shed: dict[int, int]) -> None:
+        added = [row for job in group for row in job.added]
+        if added or shed:
+            self.outgoing(added, shed)
+        for job in group:
+            for hook in job.hooks:
+                try:
+                    hook()
+                except Exception:
+                    log.exception("a hook after a commit failed")
+            if job.future.cancelled():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+
+    def _post(self, call: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(call, *args)
+
+    # the file ---------------------------------------------------------------------------------------------------
+
+    def _open_file(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_file = self._path.with_name(self._path.name + ".lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(f"{self._path} is in use by another meterbridge") from None
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+                raise
+            self._move_aside(str(error))
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=True)
+        try:
+            db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            if not db.execute("PRAGMA user_version").fetchone()[0]:
+                db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA foreign_keys=ON")
+            migrate(db)
+        except BaseException:
+            db.close()
+            raise
+        self._path.chmod(0o600)
+        return db
+
+    def _move_aside(self, reason: str) -> None:
+        aside = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        log.error("the state database is damaged and moved aside: %s", aside, extra={"reason": reason})
+        os.replace(self._path, aside)
+        for suffix in ("-wal", "-shm"):
+            other = self._path.with_name(self._path.name + suffix)
+            if other.exists():
+                os.replace(other, aside.with_name(aside.name + suffix))
+        self.moved_aside = aside
+
+
+def _is_the_disks(error: BaseException) -> bool:
+    """Whether the whole commit is lost (disk full, locked, damaged), not only one caller's work."""
+    return isinstance(error, sqlite3.Error) and not isinstance(
+        error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError
+    )
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Runs the numbered files of `store/migrations` that this database has not seen, each in a transaction of its
+    own. Raises StoreError for a database from a newer version."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    files = sorted(
+        (entry for entry in resources.files("bridge.store").joinpath("migrations").iterdir()),
+        key=lambda entry: entry.name,
+    )
+    scripts = {int(entry.name[:4]): entry.read_text() for entry in files if entry.name.endswith(".sql")}
+    if version > max(scripts):
+        raise StoreError(
+            f"the state database is of a newer version ({version}); this one knows {max(scripts)}"
+        )
+    for number in sorted(scripts):
+        if number > version:
+            db.executescript(f"BEGIN;\n{scripts[number]}\nPRAGMA user_version={number};\nCOMMIT;")

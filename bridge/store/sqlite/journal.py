@@ -1,0 +1,135 @@
+"""The journal of commands, and the deliveries that tell a redelivered command message from a new one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from bridge.domain.command import CommandState
+from bridge.domain.text import Json, dumps, loads
+from bridge.store.protocols import JournalRow, JournalStep
+
+_COLUMNS = tuple(column.name for column in fields(JournalRow))
+_DOCUMENTS = frozenset({"params", "vendor_ref", "vendor_code", "last_ack", "evidence"})
+_FLAGS = frozenset({"writes", "has_id"})
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM journal"  # noqa: S608 - column names of our own
+_WRITTEN = _COLUMNS[1:]
+_INSERT = (
+    f"INSERT INTO journal ({', '.join(_WRITTEN)})"  # noqa: S608 - column names of our own
+    f" VALUES ({', '.join('?' * len(_WRITTEN))})"
+)
+_UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _WRITTEN)} WHERE key = ?"  # noqa: S608 - as above
+
+
+def _stored(name: str, value: Any) -> Any:
+    if name in _DOCUMENTS:
+        return None if value is None else dumps(value)
+    return int(value) if name in _FLAGS else value
+
+
+def _row(values: Sequence[Any]) -> JournalRow:
+    given = dict(zip(_COLUMNS, values, strict=True))
+    for name in _DOCUMENTS:
+        given[name] = None if given[name] is None else loads(given[name])
+    for name in _FLAGS:
+        given[name] = bool(given[name])
+    given["state"] = CommandState(given["state"])
+    return JournalRow(**given)
+
+
+class SqliteJournal:
+    """JournalTable."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def insert(self, row: JournalRow) -> int:
+        key = self._db.execute(_INSERT, [_stored(name, getattr(row, name)) for name in _WRITTEN]).lastrowid
+        row.key = int(key or 0)
+        self._step(row, "")
+        return row.key
+
+    def save(self, row: JournalRow, note: str = "") -> None:
+        self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _WRITTEN), row.key])
+        self._step(row, note)
+
+    def get(self, key: int) -> JournalRow | None:
+        return self._one(" WHERE key = ?", (key,))
+
+    def find(self, account: str, command_id: str) -> JournalRow | None:
+        return self._one(" WHERE account = ? AND id = ?", (account, command_id))
+
+    def unfinished(self, account: str | None = None) -> Sequence[JournalRow]:
+        return self._many(" WHERE state <> 'final' AND (?1 IS NULL OR account = ?1) ORDER BY key", (account,))
+
+    def open_for(self, account: str, device: str) -> Sequence[JournalRow]:
+        return self._many(
+            " WHERE state <> 'final' AND state <> 'accepted' AND account = ? AND device = ? ORDER BY key",
+            (account, device),
+        )
+
+    def by_vendor_ref(self, account: str, vendor_ref: Json) -> JournalRow | None:
+        return self._one(
+            " WHERE account = ? AND vendor_ref = ? ORDER BY key DESC", (account, dumps(vendor_ref))
+        )
+
+    def recent(self, limit: int) -> Sequence[JournalRow]:
+        return self._many(" ORDER BY key DESC LIMIT ?", (limit,))
+
+    def steps(self, key: int) -> Sequence[JournalStep]:
+        rows = self._db.execute(
+            "SELECT at_ms, state, note FROM journal_step WHERE key = ? ORDER BY rowid", (key,)
+        )
+        return [JournalStep(*row) for row in rows]
+
+    def last_finished_ms(self, account: str, device: str, commands: Sequence[str]) -> int | None:
+        marks = ", ".join("?" * len(commands))
+        row = self._db.execute(
+            f"SELECT max(dispatched_ms) FROM journal WHERE account = ? AND device = ? AND command IN ({marks})",  # noqa: S608 - only question marks
+            (account, device, *commands),
+        ).fetchone()
+        return row[0] if row else None
+
+    def forget_before(self, ms: int) -> int:
+        return self._db.execute(
+            "DELETE FROM journal WHERE state = 'final' AND updated_ms < ?", (ms,)
+        ).rowcount
+
+    def _step(self, row: JournalRow, note: str) -> None:
+        self._db.execute(
+            "INSERT INTO journal_step (key, at_ms, state, note) VALUES (?, ?, ?, ?)",
+            (row.key, row.updated_ms, str(row.state), note),
+        )
+
+    def _one(self, tail: str, args: tuple[Any, ...]) -> JournalRow | None:
+        values = self._db.execute(_SELECT + tail + " LIMIT 1", args).fetchone()
+        return _row(values) if values else None
+
+    def _many(self, tail: str, args: tuple[Any, ...]) -> Sequence[JournalRow]:
+        return [_row(values) for values in self._db.execute(_SELECT + tail, args)]
+
+
+class SqliteDeliveries:
+    """DeliveryTable."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def matches(self, mid: int, digest: bytes) -> bool:
+        row = self._db.execute("SELECT digest FROM delivery WHERE mid = ?", (mid,)).fetchone()
+        return row is not None and row[0] == digest
+
+    def put(self, mid: int, digest: bytes, at_ms: int) -> None:
+        self._db.execute(
+            "INSERT INTO delivery (mid, digest, at_ms) VALUES (?, ?, ?)"
+            " ON CONFLICT (mid) DO UPDATE SET digest = excluded.digest, at_ms = excluded.at_ms",
+            (mid, digest, at_ms),
+        )
+
+    def settled(self, deliveries: Iterable[tuple[int, bytes]]) -> None:
+        self._db.executemany("DELETE FROM delivery WHERE mid = ? AND digest = ?", list(deliveries))
+
+    def clear(self) -> None:
+        self._db.execute("DELETE FROM delivery")

@@ -1,0 +1,1 @@
+"""What every vendor folder is built with: settings, the gated HTTP client, the description of a vendor."""

@@ -1,0 +1,239 @@
+"""The one door to a vendor's cloud: every call waits for its slot, is timed, and fails in one of few known ways.
+
+A call that did not leave is NotSent; one that left and brought no usable HTTP answer is LostAnswer. What a status
+below 500 or a body means is the vendor's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import httpx
+
+from bridge import __version__
+from bridge.domain.errors import LostAnswer, NotSent, VendorError
+from bridge.domain.text import Json, dumps
+from bridge.pace.limits import Lane
+from bridge.ports import Clock, Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One limit that a call counts against; `key` tells the device (or site) where the limit is per key."""
+
+    limit: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request to the vendor. `path` is appended to the account's base URL. `json` is sent as UTF-8 JSON
+    with `Content-Type: application/json; charset=utf-8` unless `headers` names another type; `content` is sent as
+    it is. `operation` names the endpoint in metrics and errors. Nothing of it is ever logged but `operation`."""
+
+    operation: str
+    method: str
+    path: str
+    uses: Sequence[Use] = ()
+    lane: Lane = Lane.POLL
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Json = None
+    content: bytes | None = None
+    timeout_s: float = 30.0
+    base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: any status below 500."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: datetime
+
+
+class Gate(Protocol):
+    """Where a call waits for its slot (`pace.gate`)."""
+
+    def slot(
+        self, uses: Sequence[tuple[str, str]], lane: Lane
+    ) -> contextlib.AbstractAsyncContextManager[Slot]:
+        """Waits until all the limits have room, takes one slot of each, and gives back their concurrency at the
+        end. Lanes are served in their order, first come first served within one."""
+        ...
+
+    def wait_s(self, uses: Sequence[tuple[str, str]], lane: Lane) -> float:
+        """Seconds until such a call could start; 0 if it could now. Takes nothing."""
+        ...
+
+    async def block(self, limit: str, key: str, for_s: float) -> None:
+        """The vendor says that this limit is used up: nothing starts for so long, not even after a restart."""
+        ...
+
+
+class Slot(Protocol):
+    """A granted slot."""
+
+    def refund(self) -> None:
+        """The call never left: the windows are given back when the slot ends."""
+        ...
+
+
+Observer = Callable[[str, str, float], None]
+"""Told of every call: operation, outcome (`ok`, `not_sent`, `lost`, `http_<status>`), seconds."""
+
+_NOT_SENT: tuple[type[httpx.HTTPError], ...] = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
+
+
+class VendorHttp:
+    """The HTTP client of one account."""
+
+    def __init__(
+        self,
+        base_url: str,
+        gate: Gate,
+        clock: Clock,
+        *,
+        observer: Observer = lambda _operation, _outcome, _seconds: None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._gate = gate
+        self._clock = clock
+        self._observer = observer
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            verify=tls if tls is not None else True,
+            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=30),
+            headers={"User-Agent": f"meterbridge/{__version__}", "Accept": "application/json"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    def url(self, call: Call) -> str:
+        """The full URL of a call, without its query."""
+        return (call.base_url or self._base_url).rstrip("/") + call.path
+
+    def wait_s(self, uses: Sequence[Use], lane: Lane) -> float:
+        """Seconds until such a call could start; 0 if it could now. Takes nothing."""
+        return self._gate.wait_s([(use.limit, use.key) for use in uses], lane)
+
+    async def block(self, use: Use, for_s: float) -> None:
+        """The vendor says that this limit is used up: nothing that counts against it starts for so long."""
+        await self._gate.block(use.limit, use.key, for_s)
+
+    async def call(self, call: Call, effect: Effect | None = None) -> Reply:
+        """Sends one request when its slot has come and returns the answer.
+
+        With `effect`, `effect.leaving()` is awaited after the slot was granted and right before the request
+        leaves; if it raises, the slot is given back. Raises NotSent, LostAnswer (time-out, reset, HTTP 5xx) or
+        what `leaving` raises.
+        """
+        async with self._gate.slot([(use.limit, use.key) for use in call.uses], call.lane) as slot:
+            if effect is not None:
+                with _refunded(slot):
+                    await effect.leaving()
+            return await self._send(call, slot)
+
+    async def _send(self, call: Call, slot: Slot) -> Reply:
+        started = self._clock.monotonic()
+        outcome = "lost"
+        try:
+            response = await self._client.send(self._request(call))
+            outcome = "ok" if response.status_code < 400 else f"http_{response.status_code}"
+        except httpx.InvalidURL as error:
+            slot.refund()
+            outcome = "not_sent"
+            raise NotSent(f"the address is not usable: {error}", operation=call.operation) from None
+        except httpx.HTTPError as error:
+            if isinstance(error, _NOT_SENT):
+                slot.refund()
+                outcome = "not_sent"
+            raise _translated(error, call.operation) from None
+        finally:
+            self._observer(call.operation, outcome, self._clock.monotonic() - started)
+        if response.status_code >= 500:
+            raise LostAnswer(
+                f"HTTP status {response.status_code}",
+                operation=call.operation,
+                native_code=response.status_code,
+            )
+        return Reply(response.status_code, response.content, response.headers, self._clock.now())
+
+    def _request(self, call: Call) -> httpx.Request:
+        headers = dict(call.headers)
+        content = call.content
+        if call.json is not None:
+            content = dumps(call.json)
+            headers.setdefault("Content-Type", "application/json; charset=utf-8")
+        extra: dict[str, Any] = {"params": dict(call.params)} if call.params else {}
+        return self._client.build_request(
+            call.method,
+            self.url(call),
+            headers=headers,
+            content=content,
+            timeout=httpx.Timeout(call.timeout_s, connect=min(10.0, call.timeout_s), pool=call.timeout_s),
+            **extra,
+        )
+
+
+@contextlib.contextmanager
+def _refunded(slot: Slot) -> Any:
+    try:
+        yield
+    except BaseException:
+        slot.refund()
+        raise
+
+
+def _translated(error: httpx.HTTPError, operation: str) -> VendorError:
+    """httpx's error as one of ours. The text names the kind only: URLs of some vendors carry secrets."""
+    kind = type(error).__name__
+    if isinstance(error, _NOT_SENT):
+        return NotSent(f"the vendor's cloud cannot be reached ({kind})", operation=operation)
+    return LostAnswer(f"no answer ({kind})", operation=operation)
+
+
+@contextlib.asynccontextmanager
+async def _free_slot() -> AsyncIterator[Slot]:
+    yield _FreeSlot()
+
+
+class _FreeSlot:
+    def refund(self) -> None:
+        return None
+
+
+class OpenGate:
+    """A gate without limits, for one-off tools and tests of a vendor's codec."""
+
+    def slot(
+        self, uses: Sequence[tuple[str, str]], lane: Lane
+    ) -> contextlib.AbstractAsyncContextManager[Slot]:
+        """Grants at once."""
+        return _free_slot()
+
+    def wait_s(self, uses: Sequence[tuple[str, str]], lane: Lane) -> float:
+        """Always 0."""
+        return 0.0
+
+    async def block(self, limit: str, key: str, for_s: float) -> None:
+        """Blocks nothing."""

@@ -1,0 +1,142 @@
+"""The settings that every account has, whatever its vendor (CONTRACT section 10)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+
+from bridge.domain.account import AccountPolicy
+from bridge.domain.ids import ACCOUNT_ID, GATEWAY
+from bridge.domain.quantity import Duration, duration_s
+from bridge.domain.settings import Network, Settings
+
+__all__ = ["AccountSettings", "CommandRules", "DeviceSelection", "PushSettings", "Settings"]
+
+
+class DeviceSelection(Settings):
+    """`devices`: a list of ids to include, or a mapping with `include`, `exclude` and `names`."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    names: Mapping[str, str] = Field(default_factory=dict)
+
+
+def _selection(value: Any) -> Any:
+    return {"include": value} if isinstance(value, list) else value
+
+
+Selection = Annotated[
+    DeviceSelection,
+    BeforeValidator(_selection, json_schema_input_type=tuple[str, ...] | DeviceSelection),
+]
+
+
+class CommandRules(Settings):
+    """`commands` of an account: names (or patterns) that may be used, and names that need a confirmation."""
+
+    allow: tuple[str, ...] | None = None
+    confirm: tuple[str, ...] = ()
+
+
+class PushSettings(Settings):
+    """`push` of an account whose vendor calls us."""
+
+    secret: SecretStr
+    allow_from: tuple[Network, ...] = ()
+    require_key_headers: bool = False
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if len(text) < 8 or not re.fullmatch(r"[A-Za-z0-9._~-]+", text):
+            raise ValueError(
+                "expected at least 8 characters out of letters, digits, '-', '.', '_', '~' "
+                "(128 random bits are better: `openssl rand -hex 16`)"
+            )
+        return value
+
+
+_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(.+?)\s*\Z")
+
+
+def _rate_text(text: str) -> str:
+    AccountSettings.rate(text)
+    return text
+
+
+class AccountSettings(Settings):
+    """Base of each vendor's account settings."""
+
+    id: str
+    vendor: str
+    poll: Duration = 60.0
+    timezone: str | None = None
+    devices: Selection = DeviceSelection()
+    commands: CommandRules = CommandRules()
+    limits: Mapping[str, Annotated[str, AfterValidator(_rate_text)]] = Field(default_factory=dict)
+    limits_unsafe: bool = False
+    customer_data: bool = False
+    alarm_clear_after: Duration = 86400.0
+    alarm_backlog: Duration = 86400.0
+    alarm_severity: Mapping[str, Literal["info", "warning", "critical"]] = Field(default_factory=dict)
+    push: PushSettings | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _account_id(cls, value: str) -> str:
+        if not ACCOUNT_ID.match(value):
+            raise ValueError("expected 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
+        if value == GATEWAY:
+            raise ValueError(f"{GATEWAY!r} is the gateway's own name; choose another")
+        return value
+
+    @field_validator("poll")
+    @classmethod
+    def _poll(cls, value: float) -> float:
+        if value < 1:
+            raise ValueError("expected at least 1s")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (KeyError, ValueError, OSError):
+                raise ValueError("expected a time zone such as Europe/Berlin") from None
+        return value
+
+    @staticmethod
+    def rate(text: str) -> tuple[int, float]:
+        """`10/1h` as (10, 3600.0). Raises ValueError that says what was expected."""
+        match = _RATE.match(text)
+        if match is None or int(match.group(1)) < 1:
+            raise ValueError("expected a rate such as 4/1s, 10/1h or 200/1d")
+        period = match.group(2)
+        seconds = duration_s(period if period[:1].isdigit() else "1" + period)
+        if seconds == 0:
+            raise ValueError("expected a rate over some time, such as 4/1s, 10/1h or 200/1d")
+        return int(match.group(1)), seconds
+
+    def policy(self, allow: tuple[str, ...], confirm: tuple[str, ...]) -> AccountPolicy:
+        """The account's rules; `allow` and `confirm` are those of the section `commands`, used where the
+        account does not say (`allow`) and in addition (`confirm`)."""
+        return AccountPolicy(
+            account=self.id,
+            vendor=self.vendor,
+            allow=self.commands.allow if self.commands.allow is not None else allow,
+            confirm=frozenset((*confirm, *self.commands.confirm)),
+            customer_data=self.customer_data,
+            alarm_clear_after_s=self.alarm_clear_after,
+            alarm_backlog_s=self.alarm_backlog,
+            severities=dict(self.alarm_severity),
+            include=self.devices.include,
+            exclude=self.devices.exclude,
+            names=dict(self.devices.names),
+        )

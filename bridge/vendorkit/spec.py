@@ -1,0 +1,55 @@
+"""What a vendor folder declares (VendorSpec) and what it is given (Kit)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bridge.domain.account import AccountPolicy
+from bridge.domain.device import DeviceKind
+from bridge.domain.text import Json
+from bridge.pace.limits import Limit
+from bridge.ports import Clock, Rng, VendorAdapter
+from bridge.vendorkit.http import VendorHttp
+from bridge.vendorkit.settings import AccountSettings
+
+
+class Vault(Protocol):
+    """Small values of one account that survive a restart: tokens, positions in a list. Never published."""
+
+    async def get(self, key: str) -> Json:
+        """The value kept under this key, or None."""
+        ...
+
+    async def put(self, key: str, value: Json) -> None:
+        """Keeps a JSON value; on disk when it returns. None forgets the key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Everything that a vendor's adapter may touch."""
+
+    http: VendorHttp
+    clock: Clock
+    rng: Rng
+    log: logging.Logger
+    vault: Vault
+    policy: AccountPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class VendorSpec:
+    """One vendor. `settings` is its account settings class, `limits` its limits for such an account (before the
+    account's own `limits` lower them), `build` makes the adapter of one account. `local_inventory`: the devices stand
+    in the configuration, no call is needed to know them."""
+
+    name: str
+    title: str
+    settings: type[AccountSettings]
+    kinds: frozenset[DeviceKind]
+    limits: Callable[[Any], Sequence[Limit]]
+    build: Callable[[Any, Kit], VendorAdapter]
+    local_inventory: bool = False
