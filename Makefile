@@ -1,0 +1,69 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Each sets up what it needs, once.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check run format clean
+
+help:
+	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
+	@echo "make test    all tests (sets everything up, also installs Mosquitto where it is missing)"
+	@echo "make check   static checks: format, lint, types, import rules"
+	@echo "make run CONFIG=config.yaml    the gateway"
+	@echo "make format  formats the code"
+
+demo: $(VENV)/.demo
+	@$(BIN)/meterbridge demo $(ARGS)
+
+test: $(VENV)/.dev mosquitto
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check bridge tests
+	$(BIN)/ruff check bridge tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+run: $(VENV)/.demo
+	@$(BIN)/meterbridge run -c $(or $(CONFIG),config.yaml)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format bridge tests
+	$(BIN)/ruff check --fix bridge tests
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory install-package \
+		PACKAGE=$$("$(PYTHON)" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')
+	@echo "setting up $(VENV) …"
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	@echo "installing meterbridge and what it needs …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing meterbridge, what it needs and its development tools …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	@touch $@ $(VENV)/.demo
+
+.PHONY: mosquitto install-package
+mosquitto:
+	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null 2>&1 \
+		|| $(MAKE) --no-print-directory install-package PACKAGE=mosquitto
+
+# Installs a Debian package, if this user may; else says the one command that does it.
+install-package:
+	@echo "installing the package $(PACKAGE) …"
+	@if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; else \
+		echo "please run once: sudo apt-get install -y $(PACKAGE)"; exit 1; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$sudo apt-get install -y -qq $(PACKAGE) >/dev/null 2>&1 \
+		|| { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq $(PACKAGE) >/dev/null; }
