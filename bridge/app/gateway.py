@@ -15,6 +15,7 @@ from bridge.app.accounts import RETIRE_S, Account, Surroundings, build_account, 
 from bridge.app.ledgers import StoreLedger
 from bridge.app.page import status_page
 from bridge.app.reporting import Reporter
+from bridge.app.samples import samples
 from bridge.config import Configuration, load
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
@@ -194,7 +195,7 @@ class Gateway:
         reporter = self.reporter
         reporter.session, reporter.publisher = self.session, self.publisher
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
-        self.metrics.read_from(reporter.samples)
+        self.metrics.read_from(lambda: samples(reporter, self._clock))
         self.store.outgoing = self._outgoing
         self.session.on_connected = self._connected
         self.session.on_ready = self._session_ready
@@ -457,9 +458,7 @@ class Gateway:
         def work(tx: Tx) -> None:
             # a new session: the broker delivers nothing again, and it may be a new broker without our retained topics
             tx.deliveries.clear()
-            waiting = {
-                row.publication.topic for row in tx.outbox.read(0, 1_000_000) if row.publication.retain
-            }
+            waiting = tx.outbox.waiting_retained()
             for kept in tx.retained.all():
                 if kept.topic not in waiting:
                     tx.outbox.add(

@@ -1,4 +1,4 @@
-"""What the gateway tells of itself: `bridge/info`, `bridge/event`, account `status` and `budget`, health, metrics."""
+"""What the gateway tells of itself: `bridge/info`, `bridge/event`, account `status` and `budget`, health."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from bridge.flow.health import AccountHealth
 from bridge.flow.roster import Roster
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.session import Session
-from bridge.ops.metrics import Sample
 from bridge.ports import Clock
 from bridge.push.doors import Doors
 from bridge.push.server import Health
@@ -230,7 +229,7 @@ class Reporter:
         well = self._store.failing is None and (connected or room)
         reasons: dict[str, Json] = {
             "status": "ready" if well else "not ready",
-            "broker": "connected" if connected else f"not connected: {self._broker_trouble()}",
+            "broker": "connected" if connected else f"not connected: {self.broker_trouble()}",
             "spool": {
                 "messages": self.snapshot.rows,
                 "bytes": self.snapshot.bytes,
@@ -254,7 +253,7 @@ class Reporter:
                 "connected": self.session is not None and self.session.connected,
                 "protocol": self.session.protocol if self.session else None,
                 "reconnects": self.session.reconnects if self.session else 0,
-                "last_error": self._broker_trouble() or None,
+                "last_error": self.broker_trouble() or None,
             },
             "outbox": {
                 "messages": self.snapshot.rows,
@@ -269,114 +268,6 @@ class Reporter:
             "accounts": {name: self._account_diagnostics(name) for name in sorted(self.accounts)},
         }
 
-    def samples(self) -> list[Sample]:
-        """What `/metrics` reads at scrape time."""
-        snapshot = self.snapshot
-        samples = [
-            Sample(
-                "meterbridge_mqtt_connected",
-                "1 while the broker is connected",
-                float(self.session is not None and self.session.connected),
-            ),
-            Sample(
-                "meterbridge_mqtt_reconnects",
-                "Connections lost",
-                float(self.session.reconnects if self.session else 0),
-                counter=True,
-            ),
-            Sample("meterbridge_outbox_bytes", "Bytes that wait for the broker", float(snapshot.bytes)),
-            Sample(
-                "meterbridge_outbox_age_seconds", "Age of the oldest message that waits", self._oldest_s()
-            ),
-            Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters)),
-            Sample("meterbridge_event_loop_lag_seconds", "Last lag of the event loop", self.lag_s),
-        ]
-        for klass in Class:
-            labels = (("class", klass.name.lower()),)
-            samples.append(
-                Sample(
-                    "meterbridge_outbox_messages",
-                    "Messages that wait for the broker",
-                    float(snapshot.by_class.get(int(klass), 0)),
-                    labels,
-                )
-            )
-        samples.extend(
-            Sample(
-                "meterbridge_dropped",
-                "Messages dropped from a full spool",
-                float(loss.count),
-                (("class", Class(loss.klass).name.lower()),),
-                counter=True,
-            )
-            for loss in snapshot.losses
-        )
-        if self.publisher is not None:
-            counters = self.publisher.counters
-            outcomes = {
-                "published": counters.published,
-                "refused": counters.refused,
-                "resent": counters.resent,
-            }
-            samples.extend(
-                Sample(
-                    "meterbridge_messages",
-                    "Messages by what the broker made of them",
-                    float(value),
-                    (("outcome", name),),
-                    counter=True,
-                )
-                for name, value in outcomes.items()
-            )
-        samples.extend(self._account_samples())
-        return samples
-
-    def _account_samples(self) -> list[Sample]:
-        samples = []
-        for name, account in self.accounts.items():
-            state = self.health.state(name)
-            samples.append(
-                Sample(
-                    "meterbridge_account_online",
-                    "1 while the vendor answers as it should",
-                    float(state is not None and state.word == "online"),
-                    (("account", name), ("vendor", account.settings.vendor)),
-                )
-            )
-            samples.append(
-                Sample(
-                    "meterbridge_calls_waiting",
-                    "Calls that wait for a slot in the vendor's limits",
-                    float(account.gate.waiting()),
-                    (("account", name),),
-                )
-            )
-            for row in budget_rows(account):
-                samples.append(
-                    Sample(
-                        "meterbridge_budget_used_ratio",
-                        "Used part of a rate-limit window",
-                        row.used / row.limit,
-                        (
-                            ("account", name),
-                            ("endpoint", row.endpoint),
-                            ("scope", row.scope),
-                            ("window_s", f"{row.window_s:g}"),
-                        ),
-                    )
-                )
-        for (account_name, outcome), count in (self.doors.counters.counts if self.doors else {}).items():
-            samples.append(
-                Sample(
-                    "meterbridge_pushes",
-                    "Pushes by outcome",
-                    float(count),
-                    (("account", account_name), ("outcome", outcome)),
-                    counter=True,
-                )
-            )
-        return samples
-
     def _account_diagnostics(self, name: str) -> Json:
         account, state = self.accounts[name], self.health.state(name)
         document = payloads.budget(self._clock.now(), budget_rows(account))
@@ -389,13 +280,9 @@ class Reporter:
             "windows": document["windows"],
         }
 
-    def _broker_trouble(self) -> str:
+    def broker_trouble(self) -> str:
+        """Why the broker is not connected, as far as it is known."""
         return self.session.last_error if self.session else ""
-
-    def _oldest_s(self) -> float:
-        if self.snapshot.oldest_ms is None:
-            return 0.0
-        return max(0.0, self._clock.now().timestamp() - self.snapshot.oldest_ms / 1000)
 
 
 def budget_rows(account: Account) -> list[BudgetRow]:

@@ -31,7 +31,8 @@ class Reading:
     `observed_at` is the device's own time in UTC, None where the vendor gives none (then `received_at` counts).
     `metrics` has only names of `domain.metrics`, in their units; a missing value is absent, never zero.
     `extra` keeps, as sent, what the vendor delivered beyond the known fields, less customer data.
-    `announced` names those of the metrics whose change this message itself announces (a vendor's switch report).
+    `announced` names those of the metrics whose change this message itself announces (a vendor's switch report),
+    each with what the vendor sent about it, for the `data` of the event.
     """
 
     device: str
@@ -40,7 +41,7 @@ class Reading:
     metrics: Mapping[str, Value]
     observed_at: datetime | None = None
     extra: Mapping[str, Json] = field(default_factory=dict)
-    announced: frozenset[str] = frozenset()
+    announced: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,8 +298,8 @@ class Carrier:
             if await self._woken(row, after.ask_at_s[row.asks] - age_s):
                 return
             await self._ask(row, spec)
-        elif age_s < after.wait_s:
-            await self._woken(row, after.wait_s - age_s)
+        elif age_s < (wait_s := (row.timeout_s or after.wait_s) if after.wait_s else 0.0):
+            await self._woken(row, wait_s - age_s)
         elif row.resends < after.send_again:
             await self._send_again(row, spec, after)
         else:

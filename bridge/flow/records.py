@@ -15,7 +15,7 @@ from bridge.contract import payloads
 from bridge.contract.publication import Class
 from bridge.domain.metrics import LIFETIME_COUNTERS, METRICS, SWITCH_EVENTS
 from bridge.domain.observation import Event, Origin, Reading, Value, Words
-from bridge.domain.text import canonical
+from bridge.domain.text import Json, canonical
 from bridge.domain.times import from_unix_ms, unix_ms
 from bridge.flow.desk import Desk
 from bridge.flow.occurrences import check_conditions, clear_message_alarms, take_event
@@ -50,7 +50,7 @@ def take_words(desk: Desk, words: Words) -> None:
     """Values without a time of their own: into `state`, with their events, without a record."""
     row = desk.row(words.device)
     metrics = known_metrics(desk, words.metrics)
-    _merge(desk, row, metrics, unix_ms(words.received_at), words.origin, words.received_at, frozenset())
+    _merge(desk, row, metrics, unix_ms(words.received_at), words.origin, words.received_at, {})
 
 
 def known_metrics(desk: Desk, metrics: Mapping[str, Value]) -> dict[str, Value]:
@@ -138,7 +138,7 @@ def _merge(
     ts_ms: int,
     origin: Origin,
     received_at: datetime,
-    announced: frozenset[str],
+    announced: Mapping[str, Mapping[str, Json]],
 ) -> None:
     """The newest value of every metric, and what follows from a change: events, conditions, a changed state."""
     before: dict[str, Value | None] = {}
@@ -167,7 +167,7 @@ def _tell_switch(
     ts_ms: int,
     origin: Origin,
     received_at: datetime,
-    announced: frozenset[str],
+    announced: Mapping[str, Mapping[str, Json]],
 ) -> None:
     """`switch_on` and its like: once per change, whether the vendor's report or the gateway's own look came first."""
     code = SWITCH_EVENTS[name].get(value)
@@ -195,7 +195,7 @@ def _tell_switch(
             received_at,
             origin,
             happened_at=from_unix_ms(ts_ms),
-            data={name: value},
+            data=announced.get(name) or {name: value},
         ),
     )
 

@@ -55,6 +55,10 @@ class OutboxTable(Protocol):
         """Rows, bytes, and the Unix milliseconds of the oldest (None if there is none)."""
         ...
 
+    def waiting_retained(self) -> set[str]:
+        """Topics of the retained messages that wait."""
+        ...
+
     def waiting_by_class(self) -> Mapping[int, int]:
         """Rows waiting per class."""
         ...

@@ -68,6 +68,9 @@ class SqliteOutbox:
         oldest = self._db.execute("SELECT at_ms FROM outbox ORDER BY seq LIMIT 1").fetchone()
         return self._rows, self._bytes, oldest[0] if oldest else None
 
+    def waiting_retained(self) -> set[str]:
+        return {topic for (topic,) in self._db.execute("SELECT DISTINCT topic FROM outbox WHERE retain = 1")}
+
     def waiting_by_class(self) -> Mapping[int, int]:
         return dict(self._db.execute("SELECT klass, count(*) FROM outbox GROUP BY klass").fetchall())
 

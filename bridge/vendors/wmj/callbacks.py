@@ -100,7 +100,7 @@ def _switched(message: Callback, received_at: datetime, policy: AccountPolicy) -
         Origin.PUSH,
         {"switch_state": "on" if closed else "off"},
         extra=extra,
-        announced=frozenset({"switch_state"}),
+        announced={"switch_state": public(info, policy)},
     )
 
 

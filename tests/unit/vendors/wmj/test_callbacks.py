@@ -113,7 +113,7 @@ def test_a_cellular_iccid_and_imei_are_no_secret(account: Account) -> None:
 def test_a_switch_report_announces_the_state(account: Account, state: str, frame: str, word: str) -> None:
     info = {"data": frame, "notify_type": "on-off", "state": state}
     assert taken(account, callback("notify", info)) == [
-        Reading(SERIAL, NOW, Origin.PUSH, {"switch_state": word}, announced=frozenset({"switch_state"}))
+        Reading(SERIAL, NOW, Origin.PUSH, {"switch_state": word}, announced={"switch_state": info})
     ]
 
 

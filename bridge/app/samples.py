@@ -1,0 +1,95 @@
+"""What `/metrics` reads at the moment it is asked: connection, outbox, accounts, budgets, pushes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.app.accounts import Account
+from bridge.app.reporting import Reporter, budget_rows
+from bridge.contract.publication import Class
+from bridge.ops.metrics import Sample
+from bridge.ports import Clock
+
+
+def samples(reporter: Reporter, clock: Clock) -> list[Sample]:
+    """All of them."""
+    return [
+        *_connection(reporter),
+        *_outbox(reporter, clock),
+        *_pushes(reporter),
+        *(
+            sample
+            for name, account in reporter.accounts.items()
+            for sample in _account(reporter, name, account)
+        ),
+    ]
+
+
+def _connection(reporter: Reporter) -> Iterator[Sample]:
+    session = reporter.session
+    connected = session is not None and session.connected
+    yield Sample("meterbridge_mqtt_connected", "1 while the broker is connected", float(connected))
+    lost = float(session.reconnects if session else 0)
+    yield Sample("meterbridge_mqtt_reconnects", "Connections lost", lost, counter=True)
+    yield Sample("meterbridge_event_loop_lag_seconds", "Last lag of the event loop", reporter.lag_s)
+    if reporter.publisher is None:
+        return
+    counters = reporter.publisher.counters
+    for outcome in ("published", "refused", "resent"):
+        yield Sample(
+            "meterbridge_messages",
+            "Messages by what the broker made of them",
+            float(getattr(counters, outcome)),
+            (("outcome", outcome),),
+            counter=True,
+        )
+
+
+def _outbox(reporter: Reporter, clock: Clock) -> Iterator[Sample]:
+    snapshot = reporter.snapshot
+    age_s = clock.now().timestamp() - snapshot.oldest_ms / 1000 if snapshot.oldest_ms is not None else 0.0
+    yield Sample("meterbridge_outbox_bytes", "Bytes that wait for the broker", float(snapshot.bytes))
+    yield Sample("meterbridge_outbox_age_seconds", "Age of the oldest message that waits", max(0.0, age_s))
+    yield Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters))
+    for klass in Class:
+        waiting = float(snapshot.by_class.get(int(klass), 0))
+        labels = (("class", klass.name.lower()),)
+        yield Sample("meterbridge_outbox_messages", "Messages that wait for the broker", waiting, labels)
+    for loss in snapshot.losses:
+        labels = (("class", Class(loss.klass).name.lower()),)
+        text = "Messages dropped from a full spool"
+        yield Sample("meterbridge_dropped", text, float(loss.count), labels, counter=True)
+
+
+def _pushes(reporter: Reporter) -> Iterator[Sample]:
+    for (account, outcome), count in (reporter.doors.counters.counts if reporter.doors else {}).items():
+        labels = (("account", account), ("outcome", outcome))
+        yield Sample("meterbridge_pushes", "Pushes by outcome", float(count), labels, counter=True)
+
+
+def _account(reporter: Reporter, name: str, account: Account) -> Iterator[Sample]:
+    state = reporter.health.state(name)
+    yield Sample(
+        "meterbridge_account_online",
+        "1 while the vendor answers as it should",
+        float(state is not None and state.word == "online"),
+        (("account", name), ("vendor", account.settings.vendor)),
+    )
+    yield Sample(
+        "meterbridge_calls_waiting",
+        "Calls that wait for a slot in the vendor's limits",
+        float(account.gate.waiting()),
+        (("account", name),),
+    )
+    for row in budget_rows(account):
+        if ":" in row.scope:
+            continue  # one series per device would drown the rest; the budget topic has them
+        labels = (
+            ("account", name),
+            ("endpoint", row.endpoint),
+            ("scope", row.scope),
+            ("window_s", f"{row.window_s:g}"),
+        )
+        yield Sample(
+            "meterbridge_budget_used_ratio", "Used part of a rate-limit window", row.used / row.limit, labels
+        )
