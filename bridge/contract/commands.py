@@ -18,6 +18,7 @@ from bridge.domain.text import Json, dumps, loads
 from bridge.domain.times import parse_rfc3339
 
 RESERVED = ("id", "expires_at", "timeout_s", "confirm", "dry_run")
+MOST_FLOAT_DIGITS = 15
 MAX_TIMEOUT_S = 30 * 86400
 
 
@@ -125,13 +126,17 @@ def _value(payload: bytes) -> tuple[Json, bool]:
             text = payload.decode().strip()
         except UnicodeDecodeError:
             raise Rejection("invalid_payload", "the payload is neither JSON nor UTF-8 text") from None
+        if not text:  # white space that JSON does not know
+            return {}, False
         if text[0] in '{["':
             raise Rejection("invalid_payload", f"the payload is no valid JSON: {error}") from None
         return _Text(text), True
     if isinstance(value, dict):
         return value, False
     if isinstance(value, list) or value is None:
-        raise Rejection("invalid_payload", "expected a JSON object, got " + ("a list" if value else "null"))
+        raise Rejection(
+            "invalid_payload", "expected a JSON object, got " + ("null" if value is None else "a list")
+        )
     return (value if isinstance(value, str) else _Raw(value, payload.decode().strip())), True
 
 
@@ -159,7 +164,10 @@ def _bare_for(spec: CommandSpec, key: str, bare: Json) -> Json:
 def _as_python(value: Json) -> Json:
     """Numbers as pydantic's strict mode takes them: 15.0 is the integer 15 (JSON Schema says so)."""
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and abs(value) < 10**18 else value
+        if value == value.to_integral_value() and abs(value) < 10**18:
+            return int(value)
+        # pydantic reads JSON numbers by way of floats; as text a decimal parameter gets every digit
+        return str(value) if len(value.as_tuple().digits) > MOST_FLOAT_DIGITS else value
     if isinstance(value, dict):
         return {key: _as_python(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -18,6 +18,7 @@ class AccountPolicy:
     customer_data: bool = False
     alarm_clear_after_s: float = 86400.0
     alarm_backlog_s: float = 86400.0
+    counter_guard: str = "publish"
     severities: Mapping[str, str] = field(default_factory=dict)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -39,7 +40,8 @@ def duration_text(seconds: float) -> str:
     for unit in ("w", "d", "h", "m", "s"):
         if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
             return f"{int(seconds // _SECONDS[unit])}{unit}"
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+    exact = Decimal(f"{seconds:.9f}")  # as many digits as `duration_s` reads
+    return f"{exact.normalize():f}s" if seconds >= 1 else f"{(exact * 1000).normalize():f}ms"
 
 
 def size_bytes(value: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_PREC, Context, Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -14,11 +14,24 @@ Json = Any
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _sorted_encoder = msgspec.json.Encoder(decimal_format="number", order="sorted")
+_EXACT = Context(prec=MAX_PREC)
+_LARGEST = 10**31
+_DEEPEST = 100
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?\Z")
 
 
 def loads(raw: bytes | str) -> Json:
-    """Strict JSON to values. Raises ValueError with a short reason; `NaN`, comments, trailing commas are errors."""
+    """Strict JSON to values. Raises ValueError with a short reason; `NaN`, comments, trailing commas are errors, and
+    so is a nesting of more than 100 levels: what comes in must fit into what goes out, whatever calls whom."""
+    value = restored(raw)
+    brackets = raw.count("[") + raw.count("{") if isinstance(raw, str) else raw.count(b"[") + raw.count(b"{")
+    if brackets > _DEEPEST and _is_deeper(value, _DEEPEST):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def restored(raw: bytes | str) -> Json:
+    """As `loads`, for what `dumps` wrote: at most as deep as the interpreter's stack allows."""
     try:
         return _decoder.decode(raw)
     except RecursionError:
@@ -42,7 +55,7 @@ def number(value: object) -> int | Decimal | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int):
-        return value
+        return value if abs(value) < _LARGEST else None
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, str) and _NUMBER.match(value.strip()):
@@ -61,7 +74,7 @@ def plain(value: Decimal) -> int | Decimal | None:
         return None
     if value == value.to_integral_value():
         return int(value)
-    return value.normalize()
+    return value.normalize(_EXACT)
 
 
 def flag(value: object) -> bool | None:
@@ -81,3 +94,19 @@ def word_of(code: object) -> str:
     `bit1` → `bit1`, `E-21` → `e_21`, 3 → `3`. Source: METRICS.md section 2.
     """
     return re.sub(r"[^a-z0-9]+", "_", str(code).lower()).strip("_")
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    """Level by level, because recursion is what must not happen here."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            part
+            for outer in level
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -6,20 +6,22 @@ import re
 from datetime import UTC, datetime, timedelta
 
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)\Z",
+    re.ASCII,
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339(at: datetime) -> str:
     """`2023-11-21T06:30:22Z`; with `.250` where the instant has milliseconds."""
     at = at.astimezone(UTC)
-    if at.microsecond // 1000 == 0:
-        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    precision = "seconds" if at.microsecond < 1000 else "milliseconds"
+    return at.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
 def parse_rfc3339(text: object) -> datetime:
-    """RFC 3339 with offset to aware UTC. Raises ValueError that names what was expected."""
+    """RFC 3339 with offset to aware UTC; a leap second counts as the one before it. Raises ValueError that names
+    what was expected."""
     match = _RFC3339.match(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError("expected a time as in RFC 3339, with offset: 2026-11-21T09:30:00Z")
@@ -27,7 +29,14 @@ def parse_rfc3339(text: object) -> datetime:
     micro = int(((fraction or ".0")[1:] + "000000")[:6])
     try:
         local = datetime(
-            int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), micro, tzinfo=UTC
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            59 if second == "60" else int(second),
+            micro,
+            tzinfo=UTC,
         )
         if offset in "Zz":
             return local
@@ -39,6 +48,8 @@ def parse_rfc3339(text: object) -> datetime:
 
 def from_unix(seconds: float) -> datetime:
     """Unix seconds to aware UTC. Raises ValueError outside the years 1970 to 9999."""
+    if seconds < 0:
+        raise ValueError(f"not a Unix time: {seconds}")
     try:
         return datetime.fromtimestamp(seconds, tz=UTC)
     except (OverflowError, OSError) as error:
@@ -47,9 +58,9 @@ def from_unix(seconds: float) -> datetime:
 
 def unix_ms(at: datetime) -> int:
     """Whole milliseconds since 1970."""
-    return int(at.timestamp() * 1000)
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def from_unix_ms(ms: int) -> datetime:
     """The inverse of `unix_ms`."""
-    return datetime.fromtimestamp(ms / 1000, tz=UTC)
+    return _EPOCH + timedelta(milliseconds=ms)

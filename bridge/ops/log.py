@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -23,8 +24,8 @@ SHORTEST_SECRET = 4
 
 
 class Redactor:
-    """Masks known secrets, also in their URL-encoded forms. Secrets shorter than four characters are left alone:
-    masking them would make every line unreadable without hiding anything."""
+    """Masks known secrets, also URL-encoded, JSON-escaped or as Python shows them. Secrets shorter than four
+    characters are left alone: masking them would make every line unreadable without hiding anything."""
 
     def __init__(self) -> None:
         self._forms: list[str] = []
@@ -34,7 +35,8 @@ class Redactor:
         forms = set(self._forms)
         for secret in secrets:
             if len(secret) >= SHORTEST_SECRET:
-                forms |= {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+                once = {secret, quote(secret, safe=""), quote_plus(secret), quote(secret), *_escaped(secret)}
+                forms |= once.union(*map(_escaped, once))  # a dictionary in an error in a log line
         self._forms = sorted(forms, key=len, reverse=True)
 
     def clean(self, text: str) -> str:
@@ -43,6 +45,20 @@ class Redactor:
             if form in text:
                 text = text.replace(form, MASK)
         return text
+
+    def clean_value(self, value: object) -> Any:
+        """A field as a JSON value without any of them. Values, not JSON text, are masked: a secret such as `true`
+        or `1234` would break the line."""
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, Mapping):
+            return {self.clean(str(key)): self.clean_value(part) for key, part in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.clean_value(part) for part in value]
+        text = str(value)
+        cleaned = self.clean(text)
+        plain_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        return value if plain_number and cleaned == text else cleaned
 
 
 class _JsonFormatter(logging.Formatter):
@@ -56,12 +72,12 @@ class _JsonFormatter(logging.Formatter):
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
-            **_fields(record),
+            "event": self._redactor.clean(record.getMessage()),
+            **self._redactor.clean_value(_fields(record)),
         }
         if record.exc_info:
-            document["exception"] = self.formatException(record.exc_info)
-        return self._redactor.clean(json.dumps(document, default=str, ensure_ascii=False))
+            document["exception"] = self._redactor.clean(self.formatException(record.exc_info))
+        return json.dumps(document, ensure_ascii=False)
 
 
 class _TextFormatter(logging.Formatter):
@@ -71,8 +87,9 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        fields = " ".join(f"{key}={_short(value)}" for key, value in _fields(record).items())
-        text = f"{at} {record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
+        fields = self._redactor.clean_value(_fields(record))
+        shown = " ".join(f"{key}={_short(value)}" for key, value in fields.items())
+        text = f"{at} {record.levelname.lower():7} {record.getMessage()} {shown}".rstrip()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return self._redactor.clean(text)
@@ -93,6 +110,16 @@ def set_up(level: str, style: str, redactor: Redactor, stream: TextIO | None = N
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+
+
+def _escaped(text: str) -> set[str]:
+    """The text as it stands inside JSON strings and Python's own writing."""
+    return {
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+        repr(text.encode())[2:-1],
+    }
 
 
 def _short(value: object) -> str:

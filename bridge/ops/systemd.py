@@ -18,7 +18,8 @@ class Notifier:
     @property
     def watchdog_s(self) -> float | None:
         """How often `alive` is due: half of what the service manager waits for; None without a watchdog."""
-        return int(self._watchdog_usec) / 2_000_000 if self._watchdog_usec.isdigit() else None
+        usec = int(self._watchdog_usec) if self._watchdog_usec.isdecimal() else 0
+        return usec / 2_000_000 if usec else None
 
     def ready(self) -> None:
         """The broker is connected and the subscriptions stand."""

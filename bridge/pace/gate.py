@@ -14,10 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bridge.domain.errors import StoreError
 from bridge.pace.limits import Lane, Limit, SlidingWindows, Usage
 from bridge.ports import Clock
 
 PERSIST_FROM_S = 10.0
+SHARED_LOOK_S = 0.25
+"""How often a call that waits for another account's call to end looks whether it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,9 @@ class AccountGate:
             self._pump()
             self.changed()
             if slot.refunded and notes:
-                await self._ledger.remove(notes)
+                # a note that stays only counts a call too many; the call's own error is what matters
+                with contextlib.suppress(StoreError):
+                    await self._ledger.remove(notes)
 
     def wait_s(self, uses: Sequence[tuple[str, str]], lane: Lane) -> float:
         """See `vendorkit.http.Gate.wait_s`."""
@@ -197,7 +202,7 @@ class AccountGate:
             waiter = heapq.heappop(self._waiting)
             wait = max((one.wait_s(now, waiter.lane) for one in waiter.uses), default=0.0)
             if wait > 0:
-                soonest = min(soonest, wait)
+                soonest = min(soonest, SHARED_LOOK_S if _is_shared_hold(waiter, wait) else wait)
                 left.append(waiter)
             elif not waiter.granted.done():
                 waiter.granted.set_result([one.reserve(now) for one in waiter.uses])
@@ -244,6 +249,8 @@ class AccountGate:
 
     def _restore(self, notes: Sequence[SlotNote]) -> None:
         now = self._wall.now()
+        # what is there was restored by another account of this vendor, from the same notes
+        known = set(self._shared_here())
         for note in sorted(notes, key=lambda one: one.at):
             limit = self._limits.get(note.limit)
             if limit is None or note.owner != self._owner(limit):
@@ -252,7 +259,7 @@ class AccountGate:
             if note.blocked:
                 # a block cannot outlast its longest window: guards against a clock that was wrong once
                 windows.block_until(min(note.at, now + max(86400.0, windows.horizon_s())))
-            elif note.at > now - windows.horizon_s() and note.at not in windows.taken:
+            elif (note.owner, note.limit, note.key) not in known and note.at > now - windows.horizon_s():
                 windows.taken.append(min(note.at, now))
 
     def _notes(
@@ -263,3 +270,8 @@ class AccountGate:
             for (name, key), one, at in zip(uses, windows, times, strict=True)
             if one.horizon_s() >= PERSIST_FROM_S
         ]
+
+
+def _is_shared_hold(waiter: _Waiter, wait: float) -> bool:
+    """Whether only the end of a call ends this wait, perhaps one of another account, whose end nobody tells us."""
+    return math.isinf(wait) and any(one.limit.scope == "ip" and one.limit.concurrency for one in waiter.uses)

@@ -79,7 +79,9 @@ def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> 
 
 
 async def _push(request: Request, doors: Doors, max_body_bytes: int, clock: Clock) -> Response:
-    peer = doors.peer(request.client.host if request.client else "", request.headers.get("x-forwarded-for"))
+    peer = doors.peer(
+        request.client.host if request.client else "", ",".join(request.headers.getlist("x-forwarded-for"))
+    )
     try:
         door = doors.admit(request.path_params["account"], request.path_params["secret"], peer)
     except PushDenied as denied:

@@ -193,7 +193,8 @@ class DeviceRow:
     `clock_ms` is the newest `ts` published on `telemetry`, `prints` the fingerprints of the records with that ts.
     `available` None: not known yet. `said` is the last word (`online`/`offline`) that the vendor itself said and
     `said_ms` its time. `evented` maps a metric to [value, how] of the last change event. `dirty`: the state topic
-    is behind. `met_ms`: when the gateway first met it. `suspect_day`: last day of a `clock_suspect` event.
+    is behind. `held` maps a counter that fell to [value, ts in ms] while it is held back. `met_ms`: when the
+    gateway first met it. `suspect_day`: last day of a `clock_suspect` event.
     """
 
     account: str
@@ -207,6 +208,7 @@ class DeviceRow:
     said: str | None = None
     said_ms: int | None = None
     evented: dict[str, list[Json]] = field(default_factory=dict)
+    held: dict[str, list[Json]] = field(default_factory=dict)
     dirty: bool = False
     suspect_day: int | None = None
     state_ms: int = 0

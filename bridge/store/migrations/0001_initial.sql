@@ -71,6 +71,7 @@ CREATE TABLE device (
     said TEXT,
     said_ms INTEGER,
     evented BLOB NOT NULL,
+    held BLOB NOT NULL,
     dirty INTEGER NOT NULL,
     suspect_day INTEGER,
     state_ms INTEGER NOT NULL,

@@ -35,6 +35,7 @@ from bridge.store.sqlite.tables import (
 
 T = TypeVar("T")
 MAX_GROUP = 500
+TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
 
 log = logging.getLogger("bridge.store")
@@ -78,9 +79,13 @@ Outgoing = Callable[[list[OutboxRow], dict[int, int]], None]
 class SqliteStore:
     """Store on one SQLite file. `open` it, `run` work, `close` it."""
 
-    def __init__(self, path: Path, spool_max_bytes: int) -> None:
+    def __init__(self, path: Path, spool_max_bytes: int, busy_ms: int = BUSY_MS) -> None:
+        """`busy_ms`: how long a commit waits for another program that holds the file."""
         self._path = path
         self._spool_max_bytes = spool_max_bytes
+        self._busy_ms = busy_ms
+        self._closing = False
+        self._commits = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -93,22 +98,28 @@ class SqliteStore:
         """Takes the file for this process, repairs what a crash left, brings the schema up to date, starts the
         writer. A damaged file is moved aside (`moved_aside` names it). Raises StoreError."""
         self._loop = asyncio.get_running_loop()
+        self._closing = False
         ready: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._write, args=(ready,), name="store-writer", daemon=True)
         self._thread.start()
-        await ready
+        try:
+            await ready
+        except StoreError:
+            self._closing = True
+            raise
 
     async def close(self) -> None:
         """Finishes what waits and closes the file."""
-        if self._thread is None:
+        if self._thread is None or self._closing:
             return
+        self._closing = True
         self._jobs.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._thread = None
 
     async def run(self, work: Callable[[Tx], T]) -> T:
         """See `Store.run`."""
-        if self._thread is None:
+        if self._thread is None or self._closing:
             raise StoreError("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, future))
@@ -121,12 +132,15 @@ class SqliteStore:
             db = self._open_file()
             tx = SqliteTx(db, self._spool_max_bytes)
         except (sqlite3.Error, OSError, StoreError) as error:
+            if self._lock_file is not None:
+                self._lock_file.close()
             failure = error if isinstance(error, StoreError) else StoreError(f"{self._path}: {error}")
             self._post(ready.set_exception, failure)
             return
         self._post(ready.set_result, None)
         while (group := self._next_group()) is not None:
             self._commit(db, tx, group)
+            self._tidy(db)
         with contextlib.suppress(sqlite3.Error):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
@@ -149,8 +163,9 @@ class SqliteStore:
         return group
 
     def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
-        tx.outbox.shed = {}
+        tx.outbox.shed, tx.outbox.shed_seqs = {}, []
         tx.outbox.now_ms = int(time.time() * 1000)
+        before = tx.outbox.sums()
         try:
             db.execute("BEGIN IMMEDIATE")
             for job in group:
@@ -158,15 +173,28 @@ class SqliteStore:
             db.execute("COMMIT")
             self.failing = None
         except (sqlite3.Error, OSError) as error:
-            self._undo(db, tx)
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            tx.outbox.reset(before)
             self.failing = str(error)
             for job in group:
                 job.error = StoreError(f"the state database does not take changes: {error}")
                 job.hooks, job.added = [], []
-        self._post(self._deliver, group, dict(tx.outbox.shed))
+        gone = set(tx.outbox.shed_seqs)
+        added = [row for job in group for row in job.added if row.seq not in gone]
+        self._post(self._deliver, group, added, dict(tx.outbox.shed))
+
+    def _tidy(self, db: sqlite3.Connection) -> None:
+        """Gives freed pages back to the disk, a few now and then: after an outage the file shrinks again."""
+        self._commits += 1
+        if self._commits % TIDY_EVERY == 0 and self._jobs.empty():
+            with contextlib.suppress(sqlite3.Error):
+                db.execute(f"PRAGMA incremental_vacuum({TIDY_PAGES})").fetchall()
 
     def _do(self, db: sqlite3.Connection, tx: SqliteTx, job: _Job) -> None:
         tx.hooks, tx.outbox.added = job.hooks, job.added
+        before = tx.outbox.sums()
         db.execute("SAVEPOINT job")
         try:
             job.result = job.work(tx)
@@ -174,31 +202,19 @@ class SqliteStore:
             if _is_the_disks(error):
                 raise
             db.execute("ROLLBACK TO job")
-            if job.added:
-                tx.outbox.recount()
+            tx.outbox.reset(before)
             job.hooks.clear()
             job.added.clear()
-            job.error = error
+            # a future does not take StopIteration
+            job.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
         db.execute("RELEASE job")
 
-    def _undo(self, db: sqlite3.Connection, tx: SqliteTx) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-        with contextlib.suppress(sqlite3.Error):
-            tx.outbox.recount()
-        tx.outbox.shed = {}
-
-    def _deliver(self, group: list[_Job], shed: dict[int, int]) -> None:
-        added = [row for job in group for row in job.added]
+    def _deliver(self, group: list[_Job], added: list[OutboxRow], shed: dict[int, int]) -> None:
         if added or shed:
-            self.outgoing(added, shed)
+            _safely(lambda: self.outgoing(added, shed))
         for job in group:
             for hook in job.hooks:
-                try:
-                    hook()
-                except Exception:
-                    log.exception("a hook after a commit failed")
+                _safely(hook)
             if job.future.cancelled():
                 continue
             if job.error is not None:
@@ -229,9 +245,12 @@ class SqliteStore:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
+        # before SQLite opens it: the files beside it (-wal, -shm) take its mode, and they hold tokens too
+        self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=True)
         try:
-            db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            db.execute(f"PRAGMA busy_timeout={self._busy_ms}")
             (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
@@ -244,7 +263,6 @@ class SqliteStore:
         except BaseException:
             db.close()
             raise
-        self._path.chmod(0o600)
         return db
 
     def _move_aside(self, reason: str) -> None:
@@ -256,6 +274,14 @@ class SqliteStore:
             if other.exists():
                 os.replace(other, aside.with_name(aside.name + suffix))
         self.moved_aside = aside
+
+
+def _safely(hook: Done) -> None:
+    """What is committed must be told to everyone who waits, whatever one of them makes of it."""
+    try:
+        hook()
+    except Exception:
+        log.exception("a hook after a commit failed")
 
 
 def _is_the_disks(error: BaseException) -> bool:

@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from bridge.domain.text import dumps, loads
+from bridge.domain.text import dumps, restored
 from bridge.store.protocols import AlarmRow, DeviceRow
 
 _DEVICE = (
-    "SELECT account, device, met_ms, info, metrics, clock_ms, prints, available, said, said_ms, evented, dirty,"
+    "SELECT account, device, met_ms, info, metrics, clock_ms, prints, available, said, said_ms, evented, held, dirty,"
     " suspect_day, state_ms, gone FROM device"
 )
 
@@ -19,19 +19,20 @@ def _device(values: Sequence[Any]) -> DeviceRow:
     (account, device, met_ms, info, metrics, clock_ms, prints, available, said, said_ms, evented, *rest) = (
         values
     )
-    dirty, suspect_day, state_ms, gone = rest
+    held, dirty, suspect_day, state_ms, gone = rest
     return DeviceRow(
         account=account,
         device=device,
         met_ms=met_ms,
-        info=loads(info) if info is not None else None,
-        metrics=loads(metrics),
+        info=restored(info) if info is not None else None,
+        metrics=restored(metrics),
         clock_ms=clock_ms,
-        prints=loads(prints),
+        prints=restored(prints),
         available=None if available is None else bool(available),
         said=said,
         said_ms=said_ms,
-        evented=loads(evented),
+        evented=restored(evented),
+        held=restored(held),
         dirty=bool(dirty),
         suspect_day=suspect_day,
         state_ms=state_ms,
@@ -52,8 +53,8 @@ class SqliteDevices:
     def save(self, row: DeviceRow) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO device (account, device, met_ms, info, metrics, clock_ms, prints, available,"
-            " said, said_ms, evented, dirty, suspect_day, state_ms, gone)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " said, said_ms, evented, held, dirty, suspect_day, state_ms, gone)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.account,
                 row.device,
@@ -66,6 +67,7 @@ class SqliteDevices:
                 row.said,
                 row.said_ms,
                 dumps(row.evented),
+                dumps(row.held),
                 int(row.dirty),
                 row.suspect_day,
                 row.state_ms,
@@ -96,7 +98,7 @@ def _alarm(values: Sequence[Any]) -> AlarmRow:
         code,
         severity,
         raised_ms,
-        loads(document),
+        restored(document),
         bool(condition),
         cleared_ms,
         bool(silent),

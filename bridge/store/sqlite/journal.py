@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from bridge.domain.command import CommandState
-from bridge.domain.text import Json, dumps, loads
+from bridge.domain.text import Json, dumps, restored
 from bridge.store.protocols import JournalRow, JournalStep
 
 _COLUMNS = tuple(column.name for column in fields(JournalRow))
@@ -32,7 +32,7 @@ def _stored(name: str, value: Any) -> Any:
 def _row(values: Sequence[Any]) -> JournalRow:
     given = dict(zip(_COLUMNS, values, strict=True))
     for name in _DOCUMENTS:
-        given[name] = None if given[name] is None else loads(given[name])
+        given[name] = None if given[name] is None else restored(given[name])
     for name in _FLAGS:
         given[name] = bool(given[name])
     given["state"] = CommandState(given["state"])

@@ -7,10 +7,18 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from bridge.contract.publication import SHEDDABLE, Class, Publication
-from bridge.domain.text import Json, dumps, loads
+from bridge.domain.text import Json, dumps, restored
 from bridge.store.protocols import DeadLetter, LockRow, Loss, OutboxRow, RetainedRow, SlotRow
 
 MAX_DEAD_LETTERS = 1000
+_SIZE = "length(body) + length(CAST(topic AS BLOB))"
+_OLDEST = f"""seq IN (SELECT seq FROM (
+    SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM (
+        SELECT seq, {_SIZE} AS size FROM outbox WHERE klass = ? ORDER BY seq LIMIT 500
+    )) WHERE before < ?)"""  # noqa: S608 - a fixed text
+"""The oldest rows of a class, as few as free so many bytes, at most 500."""
+
+OutboxSums = tuple[int, int, dict[int, int], int]
 
 
 class SqliteOutbox:
@@ -20,10 +28,11 @@ class SqliteOutbox:
         self._db = db
         self._max_bytes = spool_max_bytes
         self._rows, self._bytes = db.execute(
-            "SELECT count(*), coalesce(sum(length(body) + length(topic)), 0) FROM outbox"
+            f"SELECT count(*), coalesce(sum({_SIZE}), 0) FROM outbox"  # noqa: S608 - a fixed text
         ).fetchone()
         self.added: list[OutboxRow] = []
         self.shed: dict[int, int] = {}
+        self.shed_seqs: list[int] = []
         self.now_ms = 0
 
     def add(self, publication: Publication) -> int:
@@ -78,20 +87,24 @@ class SqliteOutbox:
         rows = self._db.execute("SELECT klass, count, first_ms, last_ms FROM loss ORDER BY klass")
         return [Loss(*row) for row in rows]
 
-    def recount(self) -> None:
-        """After a rollback: the sums are read again."""
-        self._rows, self._bytes = self._db.execute(
-            "SELECT count(*), coalesce(sum(length(body) + length(topic)), 0) FROM outbox"
-        ).fetchone()
+    def sums(self) -> OutboxSums:
+        """What is remembered beside the table, for `reset`."""
+        return self._rows, self._bytes, dict(self.shed), len(self.shed_seqs)
 
-    def _delete(self, where: str, args: tuple[int, ...]) -> int:
+    def reset(self, sums: OutboxSums) -> None:
+        """After a rollback to where `sums` was called."""
+        self._rows, self._bytes, shed, shed_count = sums
+        self.shed = dict(shed)
+        del self.shed_seqs[shed_count:]
+
+    def _delete(self, where: str, args: tuple[int, ...]) -> list[int]:
         gone = self._db.execute(
-            f"DELETE FROM outbox WHERE {where} RETURNING length(body) + length(topic)",  # noqa: S608 - fixed texts
+            f"DELETE FROM outbox WHERE {where} RETURNING seq, {_SIZE}",  # noqa: S608 - fixed texts
             args,
         ).fetchall()
         self._rows -= len(gone)
-        self._bytes -= sum(size for (size,) in gone)
-        return len(gone)
+        self._bytes -= sum(size for _seq, size in gone)
+        return [seq for seq, _size in gone]
 
     def _shed(self) -> None:
         """Drops the oldest of the least important until a tenth of the bound is free again, or nothing is left to
@@ -99,11 +112,11 @@ class SqliteOutbox:
         goal = self._max_bytes * 9 // 10
         for klass in SHEDDABLE:
             while self._bytes > goal:
-                count = self._delete(
-                    "seq IN (SELECT seq FROM outbox WHERE klass = ? ORDER BY seq LIMIT 500)", (int(klass),)
-                )
-                if not count:
+                seqs = self._delete(_OLDEST, (int(klass), self._bytes - goal))
+                if not seqs:
                     break
+                count = len(seqs)
+                self.shed_seqs.extend(seqs)
                 self.shed[int(klass)] = self.shed.get(int(klass), 0) + count
                 self._db.execute(
                     "INSERT INTO loss (klass, count, first_ms, last_ms) VALUES (?1, ?2, ?3, ?3)"
@@ -233,7 +246,9 @@ class SqliteBudgets:
 
     def remove(self, row: SlotRow) -> None:
         self._db.execute(
-            "DELETE FROM slot WHERE owner = ? AND limit_name = ? AND key = ? AND at = ? AND blocked = ?",
+            # one row only: calls that start together are counted under the same time
+            "DELETE FROM slot WHERE rowid = (SELECT rowid FROM slot"
+            " WHERE owner = ? AND limit_name = ? AND key = ? AND at = ? AND blocked = ? LIMIT 1)",
             (row.owner, row.limit, row.key, row.at, int(row.blocked)),
         )
 
@@ -253,7 +268,7 @@ class SqliteVault:
 
     def get(self, owner: str, key: str) -> Json:
         row = self._db.execute("SELECT value FROM vault WHERE owner = ? AND key = ?", (owner, key)).fetchone()
-        return loads(row[0]) if row else None
+        return restored(row[0]) if row else None
 
     def put(self, owner: str, key: str, value: Json) -> None:
         if value is None:

@@ -1,0 +1,288 @@
+"""A file that is damaged, foreign, newer, in use or not ours to write: what becomes of it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bridge.contract.publication import Class
+from bridge.domain.errors import StoreError
+from bridge.store.sqlite.database import SqliteStore, migrate
+from tests.unit.store.bench import opened, publication
+
+
+async def filled(path: Path) -> None:
+    """A database with something on many pages."""
+    async with opened(path) as store:
+        await store.run(lambda tx: [tx.outbox.add(publication(Class.ALARM, b"x" * 500)) for _ in range(400)])
+
+
+def overwritten(path: Path, at: int, junk: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(junk)
+
+
+def cut(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no database": lambda path: path.write_bytes(b"these are not the bytes you are looking for\n" * 200),
+    "short text": lambda path: path.write_bytes(b"hello"),
+    "header overwritten": lambda path: overwritten(path, 0, b"\x00" * 100),
+    "pages overwritten": lambda path: overwritten(path, 4096, b"\xa5" * 8192),
+    "middle overwritten": lambda path: overwritten(path, path.stat().st_size // 2, b"\x00" * 20000),
+    "cut in the middle": lambda path: cut(path, path.stat().st_size // 2),
+    "cut off a page": lambda path: cut(path, path.stat().st_size - 1000),
+    "cut to a page": lambda path: cut(path, 4096),
+    "cut to the header": lambda path: cut(path, 100),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_file_is_moved_aside_and_a_new_one_begun(path: Path, damage: str):
+    await filled(path)
+    DAMAGES[damage](path)
+    spoiled = path.read_bytes()
+    async with opened(path) as store:
+        assert store.moved_aside is not None
+        assert store.moved_aside.name.startswith("state.db.damaged-")
+        assert store.moved_aside.read_bytes() == spoiled
+        assert (await store.run(lambda tx: tx.outbox.waiting()))[0] == 0
+        await store.run(lambda tx: tx.vault.put("o", "k", 1))
+    async with opened(path) as again:
+        assert again.moved_aside is None
+        assert await again.run(lambda tx: tx.vault.get("o", "k")) == 1
+
+
+async def test_what_lay_beside_a_damaged_file_does_not_get_into_the_new_one(path: Path):
+    path.write_bytes(b"no database " * 500)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).write_bytes(b"leftover" * 500)
+    async with opened(path) as store:
+        assert store.moved_aside is not None
+        await store.run(lambda tx: tx.vault.put("o", "k", 1))
+        assert b"leftover" not in path.with_name(path.name + "-wal").read_bytes()
+    async with opened(path) as again:
+        assert again.moved_aside is None
+        assert await again.run(lambda tx: tx.vault.get("o", "k")) == 1
+
+
+async def test_file_that_a_crash_left_is_taken_up_with_everything_that_was_committed(path: Path):
+    script = """
+        import asyncio, os, sys
+        from pathlib import Path
+        from bridge.store.sqlite.database import SqliteStore
+
+        async def main():
+            store = SqliteStore(Path(sys.argv[1]), 1000)
+            await store.open()
+            await store.run(lambda tx: tx.vault.put("o", "k", 1))
+            os._exit(0)
+
+        asyncio.run(main())
+    """
+    run_script(script, path)
+    assert path.with_name(path.name + "-wal").stat().st_size > 0
+    async with opened(path) as store:
+        assert store.moved_aside is None
+        assert await store.run(lambda tx: tx.vault.get("o", "k")) == 1
+
+
+async def test_empty_file_is_a_new_database(path: Path):
+    path.touch()
+    async with opened(path) as store:
+        assert store.moved_aside is None
+        await store.run(lambda tx: tx.vault.put("o", "k", 1))
+
+
+async def test_database_of_a_newer_version_is_left_alone(path: Path):
+    async with opened(path) as store:
+        await store.run(lambda tx: tx.vault.put("o", "k", 1))
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=9999")
+    db.close()
+    before = path.read_bytes()
+    store = SqliteStore(path, 1000)
+    with pytest.raises(StoreError, match=r"newer version \(9999\)"):
+        await store.open()
+    with pytest.raises(StoreError):
+        await store.run(lambda tx: None)
+    await store.close()
+    assert store.moved_aside is None
+    assert path.read_bytes() == before
+
+
+async def test_file_is_free_again_after_an_opening_that_failed(path: Path):
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=9999")
+    db.close()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="newer version"):
+            await SqliteStore(path, 1000).open()
+
+
+async def test_file_in_use_is_refused_and_not_touched(path: Path):
+    async with opened(path) as first:
+        await first.run(lambda tx: tx.vault.put("o", "k", 1))
+        second = SqliteStore(path, 1000)
+        with pytest.raises(StoreError, match="in use by another meterbridge"):
+            await second.open()
+        assert second.moved_aside is None
+        assert await first.run(lambda tx: tx.vault.get("o", "k")) == 1
+    async with opened(path) as third:
+        assert await third.run(lambda tx: tx.vault.get("o", "k")) == 1
+
+
+async def test_folders_are_made_and_one_that_is_a_file_is_a_store_error(tmp_path: Path):
+    async with opened(tmp_path / "a" / "b" / "state.db") as store:
+        await store.run(lambda tx: None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        await SqliteStore(tmp_path / "file" / "state.db", 1000).open()
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(StoreError, match=r"folder\.db"):
+        await SqliteStore(tmp_path / "folder.db", 1000).open()
+    assert (tmp_path / "folder.db").is_dir()
+
+
+async def test_only_the_owner_may_read_the_state(path: Path):
+    path.touch(mode=0o644)
+    async with opened(path) as store:
+        await store.run(lambda tx: tx.vault.put("o", "token", "FAKE"))
+        names = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.glob("state.db*")}
+        assert names.pop("state.db.lock")
+        assert names == dict.fromkeys(("state.db", "state.db-wal", "state.db-shm"), "0o600")
+
+
+def test_migration_is_run_once_and_makes_what_the_tables_need(path: Path):
+    db = sqlite3.connect(path, isolation_level=None)
+    migrate(db)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    tables = db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    migrate(db)
+    assert version >= 1
+    assert db.execute("PRAGMA user_version").fetchone() == (version,)
+    assert db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() == tables
+    assert {"outbox", "journal", "journal_step", "device", "alarm", "slot", "vault"} <= {
+        name for name, _ in tables
+    }
+    db.close()
+
+
+async def test_writes_are_durable_and_readers_do_not_block(path: Path):
+    async with opened(path) as store:
+        found = await store.run(
+            lambda tx: [
+                tx.vault._db.execute(f"PRAGMA {name}").fetchone()[0]  # type: ignore[attr-defined] # SQLite's own settings
+                for name in ("journal_mode", "synchronous", "foreign_keys", "auto_vacuum")
+            ]
+        )
+    assert found == ["wal", 2, 1, 2]
+
+
+# what only another process can show ------------------------------------------------------------------------------
+
+
+def run_script(script: str, path: Path) -> str:
+    """Runs this with the path as its argument; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_full_disk_is_told_and_after_room_returns_everything_works_again(path: Path):
+    script = """
+        import asyncio, resource, sys
+        from pathlib import Path
+        from bridge.contract.publication import Class, Publication
+        from bridge.domain.errors import StoreError
+        from bridge.store.sqlite.database import SqliteStore
+
+        def room(size):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+        def work(number, told):
+            def run(tx):
+                tx.outbox.add(Publication("t", b"x" * 20000, Class.ALARM))
+                tx.vault.put("o", str(number), number)
+                tx.after_commit(lambda: told.append(number))
+            return run
+
+        async def main():
+            store = SqliteStore(Path(sys.argv[1]), 10**9)
+            await store.open()
+            told, sent = [], []
+            store.outgoing = lambda added, shed: sent.extend(added)
+            await store.run(work(0, told))
+            room(300_000)
+            refused = 0
+            for number in range(1, 40):
+                try:
+                    await store.run(work(number, told))
+                except StoreError as error:
+                    refused += 1
+                    assert store.failing, error
+            assert refused > 10, refused
+            kept = list(told)
+            assert len(sent) == len(kept)
+            group = await asyncio.gather(*(store.run(work(n, told)) for n in range(100, 110)), return_exceptions=True)
+            assert {type(one) for one in group} == {StoreError}, group
+            assert told == kept
+            room(resource.RLIM_INFINITY)
+            await store.run(work(40, told))
+            assert store.failing is None
+            assert told == [*kept, 40]
+            rows, size, _ = await store.run(lambda tx: tx.outbox.waiting())
+            assert (rows, size) == (len(told), len(told) * 20001), (rows, size)
+            await store.close()
+            again = SqliteStore(Path(sys.argv[1]), 10**9)
+            await again.open()
+            assert again.moved_aside is None
+            found = await again.run(lambda tx: [n for n in range(120) if tx.vault.get("o", str(n)) is not None])
+            assert found == told, (found, told)
+            assert (await again.run(lambda tx: tx.outbox.waiting()))[:2] == (rows, size)
+            await again.close()
+            print("well")
+
+        asyncio.run(main())
+    """
+    assert run_script(script, path) == "well\n"
+
+
+def test_folder_that_may_not_be_written_is_a_store_error():
+    script = """
+        import asyncio, os, tempfile
+        from pathlib import Path
+        from bridge.domain.errors import StoreError
+        from bridge.store.sqlite.database import SqliteStore
+
+        folder = Path(tempfile.mkdtemp())
+        try:
+            folder.chmod(0o555)
+            if os.geteuid() == 0:
+                os.seteuid(65534)  # root may write everywhere
+            try:
+                asyncio.run(SqliteStore(folder / "state.db", 1000).open())
+            except StoreError as error:
+                print("refused", "state.db" in str(error), list(folder.iterdir()))
+        finally:
+            os.seteuid(os.getuid())
+            folder.rmdir()
+    """
+    assert run_script(script, Path()) == "refused True []\n"
