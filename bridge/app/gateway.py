@@ -47,7 +47,7 @@ from bridge.pace.gate import SlotNote
 from bridge.ports import Clock
 from bridge.push.doors import Doors
 from bridge.push.server import HttpServer, Pages, build_app
-from bridge.store.protocols import JournalRow, OutboxRow, Tx
+from bridge.store.protocols import JournalRow, OutboxRow, RetainedRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.vendorkit.settings import AccountSettings
 from bridge.vendorkit.spec import VendorSpec
@@ -177,6 +177,8 @@ class Gateway:
             self._clock,
             self._rng,
         )
+        self._broker = f"{self.configuration.mqtt.host}:{self.configuration.mqtt.port}"
+        self.session.knows_mqtt5 = await self.store.run(lambda tx: tx.vault.get("", "mqtt5")) == self._broker
         self._connect_parts()
         self._enter_gateway()
         await self._clear_strangers()
@@ -200,9 +202,7 @@ class Gateway:
         self.session.on_connected = self._connected
         self.session.on_ready = self._session_ready
         self.publisher.on_refused = self._refused
-        self.health.on_auth_failed = lambda account, message: reporter.event(
-            "auth_failed", "critical", f"account {account!r}: {message}", account
-        )
+        self.health.on_auth_failed = self._auth_failed
         if self.store.moved_aside is not None:
             reporter.event(
                 "store_replaced",
@@ -288,7 +288,7 @@ class Gateway:
             if self.session.connected:
                 await self.publisher.drain(STOP_DRAIN_S)
             await self.session.stop()
-        for task in getattr(self, "_tasks", []):
+        for task in (*getattr(self, "_tasks", []), *self._retired):
             task.cancel()
         await asyncio.gather(*getattr(self, "_tasks", []), *self._retired, return_exceptions=True)
         for account in self._accounts.values():
@@ -343,6 +343,7 @@ class Gateway:
         accounts = {settings.id for settings in self.configuration.accounts}
         base = self._topics.base + "/"
         flat = self.configuration.mqtt.flat_metrics
+        presence = self._topics.bridge("status")
 
         def work(tx: Tx) -> None:
             for name in set(tx.devices.accounts()) - accounts:
@@ -353,6 +354,8 @@ class Gateway:
                 single = "/state/" in kept.topic.removeprefix(base) and not flat
                 if gone or elsewhere or single:
                     clear(tx, kept)
+            # the session and the Last Will write it, past the outbox: noted so that it is cleared with its base topic
+            tx.retained.put(RetainedRow(presence, "", "", b""))
 
         await self.store.run(work)
 
@@ -404,11 +407,9 @@ class Gateway:
         if rules_changed:
             self._enter_gateway()
         await self.session.set_accounts([GATEWAY, *self._accounts])
-        await self.reporter.publish_info()
+        await self.reporter.round()
         await self.dispatcher.adopt(added)
-        restart = [
-            part for part in ("mqtt", "http", "state", "log") if getattr(old, part) != getattr(new, part)
-        ]
+        restart = _needing_restart(old, new)
         log.info(
             "reload.done",
             extra={"added": added, "changed": changed, "removed": removed, "restart_needed": restart},
@@ -454,13 +455,15 @@ class Gateway:
     async def _connected(self, connection: Connection) -> None:
         if connection.session_present:
             return
+        broker = self._broker if connection.protocol == 5 else None
 
         def work(tx: Tx) -> None:
+            tx.vault.put("", "mqtt5", broker)
             # a new session: the broker delivers nothing again, and it may be a new broker without our retained topics
             tx.deliveries.clear()
             waiting = tx.outbox.waiting_retained()
             for kept in tx.retained.all():
-                if kept.topic not in waiting:
+                if kept.topic not in waiting and kept.body:
                     tx.outbox.add(
                         Publication(
                             kept.topic,
@@ -490,6 +493,14 @@ class Gateway:
                 topic=publication.topic,
             )
 
+    def _auth_failed(self, account: str, message: str) -> None:
+        """Wrong credentials, or another program that fetches tokens for the same application (saj 2.3)."""
+        text = f"account {account!r}: {message}"
+        if message.startswith("token_conflict"):
+            self.reporter.event("token_conflict", "critical", text, account)
+        else:
+            self.reporter.event("auth_failed", "critical", text, account)
+
     def _command_settled(self, row: JournalRow) -> None:
         self.carrier.wake(row.key)
         if row.state is CommandState.FINAL and row.last_ack is not None:
@@ -510,6 +521,15 @@ class Gateway:
                 with contextlib.suppress(StoreError):
                     await self.store.run(lambda tx: tx.vault.get("", "instance"))
                     self._notifier.alive()
+
+
+def _needing_restart(old: Configuration, new: Configuration) -> list[str]:
+    """The sections in which something changed that is read at the start only."""
+    parts = [part for part in ("mqtt", "http", "state", "log") if getattr(old, part) != getattr(new, part)]
+    lasting = ("remember", "session_expiry")
+    if any(getattr(old.commands, key) != getattr(new.commands, key) for key in lasting):
+        parts.append("commands")
+    return parts
 
 
 def _identity(tx: Tx) -> tuple[str, bool]:

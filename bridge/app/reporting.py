@@ -152,16 +152,19 @@ class Reporter:
     async def _keep_round(self) -> None:
         count = 0
         while True:
-            await self._patiently(self._round)
+            await self._patiently(self.round)
             if count % int(STATUS_EVERY_S / BUDGET_EVERY_S) == 0:
                 for account in list(self.accounts):
                     await self._patiently(lambda name=account: self.publish_status(name))  # type: ignore[misc] # bound now
             count += 1
             await self._clock.sleep(BUDGET_EVERY_S)
 
-    async def _round(self) -> None:
+    async def round(self) -> None:
+        """`bridge/info`, every account's budget, and what was dropped, as far as it changed."""
         await self.publish_info()
         for name, account in list(self.accounts.items()):
+            if self.accounts.get(name) is not account:
+                continue  # a reload took it away meanwhile: its topics are cleared, and must stay so
             body = dumps(payloads.budget(self._clock.now(), budget_rows(account)))
             topic = self._topics.account(name, "budget")
             await self._store.run(

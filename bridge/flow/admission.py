@@ -36,6 +36,8 @@ from bridge.store.protocols import JournalRow, Store, Tx
 
 log = logging.getLogger("bridge.commands")
 
+OWN_FAULT = "a fault of the gateway; see its log"
+
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
@@ -125,19 +127,26 @@ class Admission:
                 topic, judged.command_id, judged.has_id, None, envelope, spec, device, params, mark
             )
             self._check_rules(judged, spec, params, envelope, received_at)
-        except Rejection as rejection:
-            return _Judged(
-                topic,
-                judged.command_id,
-                judged.has_id,
-                rejection,
-                envelope,
-                spec,
-                device,
-                params,
-                mark,
+        except Rejection as error:
+            rejection = error
+        except Exception:
+            log.exception(
+                "command.judging_failed", extra={"account": topic.account, "command": topic.command}
             )
-        return judged
+            rejection = Rejection("internal", OWN_FAULT)
+        else:
+            return judged
+        return _Judged(
+            topic,
+            judged.command_id,
+            judged.has_id,
+            rejection,
+            envelope,
+            spec,
+            device,
+            params,
+            mark,
+        )
 
     def _check_rules(
         self, judged: _Judged, spec: CommandSpec, params: Params, envelope: Envelope, now: datetime
@@ -309,6 +318,10 @@ class Admission:
         except VendorError as error:
             self._reject(tx, judged, Rejection("unsupported", error.message), message)
             return
+        except Exception:
+            log.exception("command.preview_failed", extra={"command": judged.topic.command})
+            self._reject(tx, judged, Rejection("internal", OWN_FAULT), message)
+            return
         outcome = Outcome(
             Status.SUCCEEDED, message="dry run: nothing was sent", result=_preview_json(preview)
         )
@@ -319,6 +332,8 @@ class Admission:
         topic = message.response_topic
         if not topic or any(mark in topic for mark in "+#\x00") or self._topics.is_command(topic):
             return None
+        if topic.startswith("$"):
+            return None  # the broker's own: Mosquitto cuts off whoever publishes to $SYS or $share
         return topic
 
 

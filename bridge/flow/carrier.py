@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from bridge.domain.command import AfterLoss, CommandSpec, CommandState, Follow, Order, Outcome, Status
 from bridge.domain.errors import (
     AuthFailed,
-    BridgeError,
     DeviceOffline,
     LostAnswer,
     NotSent,
@@ -37,9 +36,16 @@ from bridge.store.protocols import JournalRow, Store, Tx
 
 log = logging.getLogger("bridge.commands")
 
+T = TypeVar("T")
+
 NOT_SENT_TRIES = 3
 MAX_RATE_WAIT_S = 600.0
+MIN_RATE_WAIT_S = 1.0
+RATE_LIMITED_TRIES = 20
 STORE_RETRY_S = 1.0
+OWN_FAULT = "a fault of the gateway; see its log"
+ORPHAN_WAIT_S = 5.0
+"""How long an account may be away before its commands end: a reload takes it out and puts it in again."""
 
 
 class Health(Protocol):
@@ -70,27 +76,26 @@ class JournalEffect:
 
     async def leaving(self) -> None:
         """See `ports.Effect.leaving`."""
-        reason = await self.store.run(self._leave)
+        reason, row = await self.store.run(self._leave)
+        # only now: a transaction that is undone must not show here
+        self.row = row or self.row
         if reason is not None:
             raise Withdrawn(reason)
         self.left = True
 
-    def _leave(self, tx: Tx) -> str | None:
+    def _leave(self, tx: Tx) -> tuple[str | None, JournalRow | None]:
         row = tx.journal.get(self.row.key)
         if row is None or row.state is CommandState.FINAL:
-            return "the command has ended"
+            return "the command has ended", row
         stop = stopped(tx, row, self.clock.now())
-        if stop is not None and row.attempt == 0:
-            self.settler.settle(tx, row, stop)
-            self.row = row
-            return stop.message
         if stop is not None:
-            return stop.message
+            if row.attempt == 0:
+                self.settler.settle(tx, row, stop)
+            return stop.message, row
         row.attempt += 1
         row.dispatched_ms = unix_ms(self.clock.now())
         self.settler.move(tx, row, CommandState.DISPATCHED, f"attempt {row.attempt} leaves")
-        self.row = row
-        return None
+        return None, row
 
 
 def stopped(tx: Tx, row: JournalRow, now: datetime) -> Outcome | None:
@@ -128,10 +133,10 @@ class Carrier:
         self.wakes[key] = asyncio.Event()
         try:
             while True:
+                row = await self._kept(lambda tx: tx.journal.get(key))
+                if row is None or row.state is CommandState.FINAL:
+                    return True
                 try:
-                    row = await self.store.run(lambda tx: tx.journal.get(key))
-                    if row is None or row.state is CommandState.FINAL:
-                        return True
                     spec = self._spec(row)
                     if spec is None:
                         await self._orphaned(row)
@@ -142,6 +147,9 @@ class Carrier:
                 except StoreError as error:
                     log.error("command.store_failed", extra={"key": key, "reason": str(error)})
                     await self.clock.sleep(STORE_RETRY_S)
+                except Exception:
+                    log.exception("command.crashed", extra={"command": row.command, "account": row.account})
+                    await self._own_fault(row)
         finally:
             self.wakes.pop(key, None)
 
@@ -162,7 +170,7 @@ class Carrier:
     async def _attempt(self, row: JournalRow, spec: CommandSpec) -> None:
         stop = await self.store.run(lambda tx: stopped(tx, row, self.clock.now()))
         if stop is not None:
-            await self._settle(row, stop)
+            await (self._settle(row, stop) if row.attempt == 0 else self._give_up_repeating(row))
             return
         executor = self._executor(row)
         effect = JournalEffect(self.store, self.settler, self.clock, row)
@@ -177,28 +185,33 @@ class Carrier:
         except VendorError as error:
             await self._failed(effect, spec, error)
         except Rejection as error:
-            await self._settle(effect.row, Outcome(Status.FAILED, error.code, error.message))
-        except (BridgeError, asyncio.CancelledError):
+            await self._not_done(effect, spec, Outcome(Status.FAILED, error.code, error.message))
+        except StoreError:
             raise
         except Exception as error:
             log.exception("command.crashed", extra={"command": row.command, "account": row.account})
             if effect.left:
                 await self._lost(effect.row, f"a fault of the gateway ({type(error).__name__})")
             else:
-                await self._settle(
-                    effect.row, Outcome(Status.FAILED, "internal", "a fault of the gateway; see its log")
-                )
+                await self._not_done(effect, spec, Outcome(Status.FAILED, "internal", OWN_FAULT))
 
-    async def _in_time(self, row: JournalRow, spec: CommandSpec, work: object) -> Outcome:
+    async def _in_time(
+        self, row: JournalRow, spec: CommandSpec, work: Coroutine[Any, Any, Outcome]
+    ) -> Outcome:
         """A reading command that waits for its slot ends when it expires; one that writes is checked by `leaving`."""
         if spec.writes or row.expires_ms is None:
-            return await work  # type: ignore[no-any-return, misc] # a coroutine of Executor.execute
+            return await work
         rest_s = row.expires_ms / 1000 - self.clock.now().timestamp()
+        worker = asyncio.ensure_future(work)
+        sleeper = asyncio.ensure_future(self.clock.sleep(max(0.0, rest_s)))
         try:
-            async with asyncio.timeout(max(0.0, rest_s)):
-                return await work  # type: ignore[no-any-return, misc] # as above
-        except TimeoutError:
-            return Outcome(Status.EXPIRED, "expired", "expires_at has passed before an answer came")
+            await asyncio.wait({worker, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+            if worker.done():
+                return worker.result()
+        finally:
+            worker.cancel()
+            sleeper.cancel()
+        return Outcome(Status.EXPIRED, "expired", "expires_at has passed before an answer came")
 
     async def _withdrawn(self, effect: JournalEffect) -> None:
         """`leaving` said no. The first time that ended the command; a repetition is just not made."""
@@ -217,59 +230,83 @@ class Carrier:
             case LostAnswer():
                 await self._unanswered_read(row, spec, error)
             case RateLimited():
-                await self._rate_limited(effect, error)
-            case _:
+                await self._rate_limited(effect, spec, error)
+            case Refused():
                 await self._settle(row, _final_no(error, row, self.clock.now()))
+            case _:
+                await self._not_done(effect, spec, _final_no(error, row, self.clock.now()))
+
+    async def _not_done(self, effect: JournalEffect, spec: CommandSpec, outcome: Outcome) -> None:
+        """The end of a command that this attempt did not carry out. Of an earlier attempt, whose answer was lost, that
+        says nothing: then it ends as if it had not been repeated."""
+        row = effect.row
+        if row.attempt > int(effect.left):
+            after = spec.after_loss(self._params(row, spec))
+            message = f"{after.message}; sent once more: {outcome.message}"
+            outcome = replace(outcome, status=after.otherwise, code=after.code, message=message)
+        await self._settle(row, outcome)
 
     async def _not_sent(self, effect: JournalEffect, error: NotSent) -> None:
         """The request did not leave: harmless to try again, a few times."""
         row = effect.row
-        row.resends += 1
-        if row.resends >= NOT_SENT_TRIES and row.attempt <= int(effect.left):
+        tries = row.resends + 1
+        if tries >= NOT_SENT_TRIES and row.attempt <= int(effect.left):
             await self._settle(row, Outcome(Status.FAILED, "vendor_unreachable", error.message))
             return
         await self._back(effect, error.message)
-        await self._pause(row, 2.0 ** (row.resends - 1))
+        await self._pause(row, 2.0 ** (tries - 1))
 
-    async def _rate_limited(self, effect: JournalEffect, error: RateLimited) -> None:
+    async def _rate_limited(self, effect: JournalEffect, spec: CommandSpec, error: RateLimited) -> None:
         """The vendor did not process it: wait for the next slot, if that is in sight."""
         row = effect.row
+        wait_s = max(MIN_RATE_WAIT_S, error.retry_after_s)
         expires_s = (row.expires_ms or float("inf")) / 1000 - self.clock.now().timestamp()
-        if error.retry_after_s > min(MAX_RATE_WAIT_S, expires_s):
-            await self._settle(
-                row,
-                Outcome(Status.FAILED, "rate_limited", error.message, vendor_code=error.native_code),
-            )
+        if wait_s > min(MAX_RATE_WAIT_S, expires_s) or row.resends >= RATE_LIMITED_TRIES:
+            outcome = Outcome(Status.FAILED, "rate_limited", error.message, vendor_code=error.native_code)
+            await self._not_done(effect, spec, outcome)
             return
         await self._back(effect, error.message)
-        await self._pause(row, error.retry_after_s)
+        await self._pause(row, wait_s)
 
     async def _back(self, effect: JournalEffect, note: str) -> None:
         """The row goes back to where it was before this attempt, which is proved not to have left."""
-        row = effect.row
 
         def work(tx: Tx) -> None:
+            row = tx.journal.get(effect.row.key)
+            if row is None or row.state is CommandState.FINAL:
+                return  # a lock has ended it meanwhile
+            row.resends += 1
             if not effect.left:
                 tx.journal.save(row, note)
                 return
             row.attempt -= 1
-            first = row.attempt <= 0
-            self.settler.move(tx, row, CommandState.ACCEPTED if first else CommandState.UNKNOWN, note)
+            if row.attempt <= 0:
+                self.settler.move(tx, row, CommandState.ACCEPTED, note)
+                return
+            row.lost_ms = row.lost_ms if row.lost_ms is not None else unix_ms(self.clock.now())
+            self.settler.move(tx, row, CommandState.UNKNOWN, note)
 
-        await self.store.run(work)
+        await self._kept(work)
 
     async def _unanswered_read(self, row: JournalRow, spec: CommandSpec, error: LostAnswer) -> None:
         """Nothing that changes anything left: asking again is harmless, as often as the command says."""
         after = spec.after_loss(self._params(row, spec))
         if row.resends >= after.send_again:
-            status = after.otherwise if after.otherwise is not Status.INDETERMINATE else Status.FAILED
+            never_left = row.attempt == 0 and after.otherwise is Status.INDETERMINATE
+            status = Status.FAILED if never_left else after.otherwise
             await self._settle(
                 row, Outcome(status, "no_answer", error.message, vendor_code=error.native_code)
             )
             return
-        row.resends += 1
-        await self.store.run(lambda tx: tx.journal.save(row, error.message))
-        await self._pause(row, after.again_after_s * 2.0 ** (row.resends - 1))
+
+        def work(tx: Tx) -> None:
+            current = tx.journal.get(row.key)
+            if current is not None and current.state is row.state:
+                current.resends += 1
+                tx.journal.save(current, error.message)
+
+        await self._kept(work)
+        await self._pause(row, after.again_after_s * 2.0**row.resends)
 
     # unknown outcome --------------------------------------------------------------------------------------------
 
@@ -277,18 +314,21 @@ class Carrier:
         """The outcome is unknown from now on, unless the device has shown it already."""
 
         def work(tx: Tx) -> None:
-            if native_code is not None:
-                row.vendor_code = native_code
-            if self.settler.seen_since(tx, row):
-                self.settler.settle(tx, row, Outcome(Status.SUCCEEDED, message="seen at the device"))
+            current = tx.journal.get(row.key)
+            if current is None or current.state is CommandState.FINAL:
                 return
-            row.lost_ms = unix_ms(self.clock.now())
-            row.asks = 0
-            if row.attempt <= 1:
-                row.resends = 0  # counted attempts to connect so far; from here on repetitions
-            self.settler.move(tx, row, CommandState.UNKNOWN, note)
+            if native_code is not None:
+                current.vendor_code = native_code
+            if self.settler.seen_since(tx, current):
+                self.settler.settle(tx, current, Outcome(Status.SUCCEEDED, message="seen at the device"))
+                return
+            current.lost_ms = unix_ms(self.clock.now())
+            current.asks = 0
+            if current.attempt <= 1:
+                current.resends = 0  # counted attempts to connect so far; from here on repetitions
+            self.settler.move(tx, current, CommandState.UNKNOWN, note)
 
-        await self.store.run(work)
+        await self._kept(work)
 
     async def _resolve(self, row: JournalRow, spec: CommandSpec) -> None:
         """One step towards the truth about a command whose answer was lost."""
@@ -315,28 +355,40 @@ class Carrier:
         except VendorError as error:
             self.health.failed(row.account, error)
             note = f"asked, {row.asks + 1}: {error.message}"
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("command.asking_crashed", extra={"command": row.command, "account": row.account})
+            note = f"asked, {row.asks + 1}: a fault of the gateway ({type(error).__name__})"
         if outcome is not None:
             await self._settle(row, outcome)
             return
-        row.asks += 1
 
         def work(tx: Tx) -> None:
             current = tx.journal.get(row.key)
             if current is not None and current.state is row.state:
-                self.settler.move(tx, row, row.state, note)
+                current.asks += 1
+                self.settler.move(tx, current, row.state, note)
 
-        await self.store.run(work)
+        await self._kept(work)
 
     async def _send_again(self, row: JournalRow, spec: CommandSpec, after: AfterLoss) -> None:
         if await self._woken(row, after.again_after_s):
             return
-        stop = await self.store.run(lambda tx: stopped(tx, row, self.clock.now()))
-        if stop is not None:
+
+        def work(tx: Tx) -> JournalRow | None:
+            current = tx.journal.get(row.key)
+            if current is None or current.state is not row.state or stopped(tx, current, self.clock.now()):
+                return None
+            current.resends += 1
+            tx.journal.save(current, "sent once more")
+            return current
+
+        current = await self.store.run(work)
+        if current is None:
             await self._settle(row, Outcome(after.otherwise, after.code, after.message))
             return
-        row.resends += 1
-        await self.store.run(lambda tx: tx.journal.save(row, "sent once more"))
-        await self._attempt(row, spec)
+        await self._attempt(current, spec)
 
     async def _give_up_repeating(self, row: JournalRow) -> None:
         spec = self._spec(row)
@@ -351,6 +403,9 @@ class Carrier:
         age_s = self._age_s(row.sent_ms)
         until_s = row.timeout_s or plan.until_s
         if age_s >= until_s:
+            if _asked_at_s(row) < until_s:
+                await self._ask(row, spec)  # the gateway was away when it was due
+                return
             await self._settle(
                 row, Outcome(Status.TIMED_OUT, "no_answer", "the device did not answer in the vendor's time")
             )
@@ -370,15 +425,31 @@ class Carrier:
     async def _settle(self, row: JournalRow, outcome: Outcome) -> None:
         def work(tx: Tx) -> None:
             current = tx.journal.get(row.key)
-            if current is None or current.state is CommandState.FINAL:
-                return
-            row.state = current.state
-            self.settler.settle(tx, row, outcome)
+            if current is not None:
+                self.settler.settle(tx, current, outcome)
 
-        await self.store.run(work)
+        await self._kept(work)
+
+    async def _kept(self, work: Callable[[Tx], T]) -> T:
+        """`store.run` for what must not be forgotten, as an answer that comes only once: a store that fails is waited
+        for. `work` reads its rows itself, because what it changed in them may be undone."""
+        while True:
+            try:
+                return await self.store.run(work)
+            except StoreError as error:
+                log.error("command.store_failed", extra={"reason": str(error)})
+                await self.clock.sleep(STORE_RETRY_S)
+
+    async def _own_fault(self, row: JournalRow) -> None:
+        """A fault of ours, of which it is not known when it happened."""
+        waits = row.state is CommandState.ACCEPTED
+        status = Status.FAILED if waits else Status.INDETERMINATE
+        await self._settle(row, Outcome(status, "internal", OWN_FAULT))
 
     async def _orphaned(self, row: JournalRow) -> None:
         """Nobody carries out such a command any more: the account, the device or the command is gone."""
+        if await self._woken(row, ORPHAN_WAIT_S) or self._spec(row) is not None:
+            return
         if row.state is CommandState.ACCEPTED:
             outcome = Outcome(
                 Status.CANCELLED,
@@ -471,6 +542,11 @@ def next_look_s(plan: Follow, asks: int) -> float:
         return plan.ask_at_s[asks]
     last = plan.ask_at_s[-1] if plan.ask_at_s else 0.0
     return last + plan.then_every_s * (asks - len(plan.ask_at_s) + 1)
+
+
+def _asked_at_s(row: JournalRow) -> float:
+    """The age, since the vendor took it, at which a command was last asked for; 0 before the first time."""
+    return (row.updated_ms - (row.sent_ms if row.sent_ms is not None else row.updated_ms)) / 1000
 
 
 def _final_no(error: VendorError, row: JournalRow, now: datetime) -> Outcome:

@@ -59,6 +59,14 @@ class Desk:
         self.changed.add(device)
         return row
 
+    def known_row(self, device: str) -> DeviceRow | None:
+        """The row of a device that is there: unlike `row`, this brings no device back."""
+        if device not in self._rows:
+            kept = self.tx.devices.get(self.policy.account, device)
+            if kept is None or kept.gone:
+                return None
+        return self.row(device)
+
     def device(self, row: DeviceRow) -> Device:
         """The device as it is described so far."""
         return device_from(self.policy, row, self.kind)

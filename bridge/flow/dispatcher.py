@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bridge.domain.command import CommandState
 from bridge.flow.carrier import Carrier
 from bridge.store.protocols import JournalRow, Store
 
@@ -49,9 +48,7 @@ class Dispatcher:
         if self._closing or row.key in self._known:
             return
         self._known.add(row.key)
-        if row.state is CommandState.SENT:
-            self._spawn_follow(row.key)
-            return
+        # one that the vendor works on passes its lane too: the carrier knows whether it lets the next one go on
         lane = self._lanes.setdefault((row.account, row.device), _Queue())
         lane.keys.append(row.key)
         if lane.worker is None or lane.worker.done():

@@ -143,8 +143,8 @@ class Intake:
         def work(tx: Tx) -> None:
             desk = self.desk(tx, policy)
             for device in devices:
-                row = desk.row(device)
-                if row.dirty:
+                row = desk.known_row(device)
+                if row is not None and row.dirty:
                     desk.publish_state(row)
             desk.close()
 

@@ -74,6 +74,8 @@ class StateFlusher:
                 for device in devices:
                     self.behind(account, device, 1.0)
                 await self.clock.sleep(1.0)
+            except Exception:
+                log.exception("state.crashed", extra={"account": account})
 
 
 @dataclass(slots=True)
@@ -93,6 +95,8 @@ class Janitor:
                 await self.round()
             except StoreError as error:
                 log.error("janitor.store_failed", extra={"reason": str(error)})
+            except Exception:
+                log.exception("janitor.crashed")
             await self.clock.sleep(ROUND_S)
 
     async def round(self) -> None:

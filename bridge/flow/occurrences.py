@@ -19,7 +19,7 @@ def take_event(desk: Desk, event: Event) -> None:
     """Publishes an event that was not published before."""
     row = desk.row(event.device)
     at = event.happened_at or event.received_at
-    row.evented[f"event:{event.code}"] = [event.code, "", desk.now_ms]
+    _note_time(row, event.code, unix_ms(at))
     event_id = payloads.occurrence_id(desk.policy.vendor, event.device, event.code, at)
     if not desk.tx.alarms.first_sight(event_id, desk.now_ms):
         return
@@ -40,6 +40,13 @@ def take_event(desk: Desk, event: Event) -> None:
     desk.publish(row, "event", document, Class.EVENT)
 
 
+def _note_time(row: DeviceRow, code: str, at_ms: int) -> None:
+    """When this event last happened: it may prove a command."""
+    key = f"event:{code}"
+    before = int(row.evented[key][2]) if key in row.evented else at_ms
+    row.evented[key] = [code, "", max(before, at_ms)]
+
+
 def take_availability(desk: Desk, seen: Availability) -> None:
     """`availability`, and the event where the vendor itself says it. A vendor's statement that is older than the
     last one applied is ignored: a quick reconnect delivers both in any order (wmj page, section 8)."""
@@ -50,9 +57,8 @@ def take_availability(desk: Desk, seen: Availability) -> None:
         if row.said_ms is not None and at_ms < row.said_ms:
             return
         row.said_ms = at_ms
-    if row.available != seen.online:
-        row.available = seen.online
-        desk.retain(row, "availability", word.encode(), Class.META)
+    row.available = seen.online
+    desk.retain(row, "availability", word.encode(), Class.META)
     if not seen.said:
         return
     # the first word ever is no change; a first "offline" is still worth telling
@@ -167,10 +173,11 @@ def clear_message_alarms(desk: Desk, row: DeviceRow, at: datetime, reason: str) 
 
 
 def clear_old_alarms(desk: Desk) -> None:
-    """Clears what was raised longer than `alarm_clear_after` ago."""
+    """Clears what was raised longer than `alarm_clear_after` ago. A device that is gone stays gone."""
     before_ms = desk.now_ms - int(desk.policy.alarm_clear_after_s * 1000)
     for alarm in desk.tx.alarms.raised_before(desk.policy.account, before_ms):
-        _clear(desk, desk.row(alarm.device), alarm, desk.now, desk.now, "no longer reported")
+        row = desk.known_row(alarm.device) or DeviceRow(alarm.account, alarm.device, met_ms=desk.now_ms)
+        _clear(desk, row, alarm, desk.now, desk.now, "no longer reported")
 
 
 def _raise(desk: Desk, row: DeviceRow, alarm: AlarmRow) -> None:

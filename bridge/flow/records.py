@@ -18,6 +18,7 @@ from bridge.domain.observation import Event, Origin, Reading, Value, Words
 from bridge.domain.text import Json, canonical
 from bridge.domain.times import from_unix_ms, unix_ms
 from bridge.flow.desk import Desk
+from bridge.flow.guard import guard_counters
 from bridge.flow.occurrences import check_conditions, clear_message_alarms, take_event
 from bridge.store.protocols import DeviceRow
 
@@ -33,15 +34,17 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
     ts_ms = unix_ms(reading.observed_at or reading.received_at)
     if from_unix_ms(ts_ms) > reading.received_at + FUTURE:
         return _take_suspect(desk, row, reading, metrics, ts_ms)
-    record = _record(desk, row, reading, metrics, ts_ms)
     if not _is_new(desk, row, reading, metrics, ts_ms):
-        return record
+        return _record(desk, row, reading, metrics, ts_ms)
     late = reading.origin is Origin.BACKFILL or (row.clock_ms is not None and ts_ms < row.clock_ms)
     if late:
+        record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "history", record, Class.HISTORY)
     else:
-        desk.publish(row, "telemetry", record, Class.TELEMETRY)
         _advance_clock(row, metrics, ts_ms)
+        metrics = guard_counters(desk, row, metrics, ts_ms)
+        record = _record(desk, row, reading, metrics, ts_ms)
+        desk.publish(row, "telemetry", record, Class.TELEMETRY)
     _merge(desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced)
     return record
 

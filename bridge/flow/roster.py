@@ -56,8 +56,9 @@ class Roster:
         return entry.executor if entry else None
 
     def default_kind(self, account: str) -> DeviceKind:
-        """The kind of a device that has no description yet."""
-        return self._accounts[account].kind
+        """The kind of a device that has no description yet. The account may just have left: the store's thread asks."""
+        entry = self._accounts.get(account)
+        return entry.kind if entry else DeviceKind.METER
 
     def devices(self, account: str) -> Sequence[Device]:
         """The devices of an account."""

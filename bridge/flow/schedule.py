@@ -14,6 +14,10 @@ SHARE = 0.8
 """The part of a limit that planned polling may take; the rest is for commands and repetitions."""
 
 
+DRIFT = 0.1
+"""How much longer than its interval a task may wait to come nearer to its place in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """The limit that does not allow the wanted intervals, and how much longer they become."""
@@ -50,6 +54,8 @@ class Schedule:
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
         self._due: dict[str, float] = {}
+        self._tasks: dict[str, PollTask] = {}
+        self._places: dict[str, float] = {}
         self._running: set[str] = set()
         self._number = 0
 
@@ -63,6 +69,8 @@ class Schedule:
         }
         self._due = {}
         self._heap = []
+        self._tasks = keep
+        self._places = _places(tasks)
         for key, task in keep.items():
             if key in self._running:
                 self._due[key] = math.inf  # `done` sets it
@@ -81,15 +89,30 @@ class Schedule:
             return None
         task = heapq.heappop(self._heap).task
         self._running.add(task.key)
+        self._due[task.key] = math.inf  # `done` sets it; until then any other entry of this key is stale
         return task
 
     def done(self, task: PollTask, started: float, now: float, next_in_s: float | None = None) -> None:
         """The task ran: it is due again one interval after its start, never in the past (no burst to catch up), or
-        after `next_in_s` if the poll said so."""
+        after `next_in_s` if the poll said so.
+
+        Tasks of one interval drift apart until they are spread evenly over it: each waits for its own place in the
+        interval, at most DRIFT of an interval longer at a time. So all are read at once at the start, and there
+        is no burst at every interval afterwards."""
         self._running.discard(task.key)
-        if task.key not in self._due:
+        planned = self._tasks.get(task.key)
+        if planned is None:
             return
-        self._push(task, now + next_in_s if next_in_s is not None else max(now, started + task.interval_s))
+        if next_in_s is not None:
+            self._push(planned, now + next_in_s)
+            return
+        due = started + planned.interval_s
+        self._push(planned, max(now, due + min(self._to_place_s(planned, due), DRIFT * planned.interval_s)))
+
+    def _to_place_s(self, task: PollTask, due: float) -> float:
+        """Seconds from `due` until the task's own place in its interval comes round."""
+        place = self._places.get(task.key)
+        return 0.0 if place is None else (place - due) % task.interval_s
 
     def hurry(self, key: str, now: float) -> None:
         """This task is due now."""
@@ -106,3 +129,18 @@ class Schedule:
     def _drop_stale(self) -> None:
         while self._heap and self._due.get(self._heap[0].task.key) != self._heap[0].due:
             heapq.heappop(self._heap)
+
+
+def _places(tasks: Sequence[PollTask]) -> dict[str, float]:
+    """A place in the interval for each task that makes calls and shares its interval with others; the same whenever
+    the same tasks are planned."""
+    groups: dict[float, list[str]] = {}
+    for task in tasks:
+        if task.costs:
+            groups.setdefault(task.interval_s, []).append(task.key)
+    return {
+        key: interval_s * number / len(keys)
+        for interval_s, keys in groups.items()
+        if len(keys) > 1
+        for number, key in enumerate(keys)
+    }

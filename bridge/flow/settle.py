@@ -50,8 +50,9 @@ class Settler:
         row.state = advance(row.state, target)
         row.vendor_ref = outcome.vendor_ref if outcome.vendor_ref is not None else row.vendor_ref
         row.vendor_code = outcome.vendor_code if outcome.vendor_code is not None else row.vendor_code
-        if target is CommandState.SENT and row.sent_ms is None:
-            row.sent_ms = unix_ms(now)
+        if target is CommandState.SENT:
+            row.asks = row.asks + 1 if again else 0
+            row.sent_ms = row.sent_ms if row.sent_ms is not None else unix_ms(now)
         taken = Taken()
         if row.command == RECORD_IN_RESULT:
             self._observe(tx, row, outcome, desk, taken)
@@ -87,7 +88,7 @@ class Settler:
             vendor_code=row.vendor_code,
             vendor_ref=row.vendor_ref,
             result=outcome.result,
-            attempt=max(1, row.attempt) if outcome.status is Status.ACCEPTED else row.attempt,
+            attempt=_attempt(row, outcome.status),
         )
         row.last_ack = document
         self.publish_ack(tx, row.account, row.device_level, document, row.reply_topic, row.correlation)
@@ -188,6 +189,12 @@ class Settler:
             self._open.add((row.account, row.device))
 
 
+def _attempt(row: JournalRow, status: Status) -> int:
+    """The attempt that an acknowledgement tells of. Requests that only read are not counted in the journal."""
+    first = status is Status.ACCEPTED or (not row.writes and status in (Status.SUCCEEDED, Status.TIMED_OUT))
+    return max(1, row.attempt) if first else row.attempt
+
+
 def _with_record(outcome: Outcome, taken: Taken) -> Outcome:
     if outcome.status is not Status.SUCCEEDED or outcome.result is not None or not taken.records:
         return outcome
@@ -227,13 +234,11 @@ def proves(evidence: Evidence, observation: Observation, since_ms: int) -> bool:
                 and observation.metrics.get(evidence.metric) == evidence.value
             )
         case Event():
-            return observation.code in evidence.events and unix_ms(observation.received_at) > since_ms
+            at = observation.happened_at or observation.received_at
+            return observation.code in evidence.events and unix_ms(at) > since_ms
         case Availability():
             word = "online" if observation.online else "offline"
-            return (
-                observation.announced
-                and word in evidence.events
-                and unix_ms(observation.received_at) > since_ms
-            )
+            at = observation.at or observation.received_at
+            return observation.announced and word in evidence.events and unix_ms(at) > since_ms
         case _:
             return False

@@ -25,6 +25,12 @@ READ_ROWS = 500
 REFUSED_FOR_GOOD = frozenset({0x87, 0x90, 0x95, 0x99, 0x9B})
 """PUBACK reasons that repeating does not change: not authorised, topic, size, payload format, QoS."""
 RETRY_S = 1.0
+SETTLED_S = 5.0
+CAREFUL_AFTER = 2
+GIVEN_UP_AFTER = 4
+"""A message at which the broker hangs up would hold up all others for ever. After CAREFUL_AFTER connections that
+broke within SETTLED_S, messages go one at a time; one that was alone at GIVEN_UP_AFTER breaks in a row is refused."""
+UNSPECIFIED = 0x80
 
 
 class Line(Protocol):
@@ -71,6 +77,10 @@ class Publisher:
         self._certain: list[tuple[int, bytes]] = []
         self._acked_commands: deque[tuple[int, int, bytes]] = deque()
         self._hold = False
+        self._attached_at = 0.0
+        self._breaks = 0
+        self._suspect: int | None = None
+        self._strikes = 0
         self._wake = asyncio.Event()
         self._confirm_wake = asyncio.Event()
         self.counters = PublisherCounters()
@@ -93,11 +103,14 @@ class Publisher:
     def attach(self, line: Line) -> None:
         """A connection stands. What was in flight on the last one goes first."""
         self._line = line
+        self._attached_at = self._clock.monotonic()
         self._forget_queue()
         self._wake.set()
 
     def detach(self) -> None:
         """The connection is gone."""
+        if self._line is not None:
+            self._blame()
         self._line = None
         self._forget_queue()
         self._acked_commands.clear()
@@ -174,7 +187,8 @@ class Publisher:
         line = self._line
         if line is None:
             return False
-        room = min(line.window - len(self._flying), 100)
+        window = self._window(line)
+        room = min(window - len(self._flying), 100)
         while room > 0 and self._queue:
             row = self._queue.popleft()
             if line.too_large(row.publication):
@@ -187,7 +201,27 @@ class Publisher:
             self._sent_count += 1
             self._flying[mid] = (row, self._sent_count)
             room -= 1
-        return room == 0 and len(self._flying) < line.window and bool(self._queue)
+        return room == 0 and len(self._flying) < window and bool(self._queue)
+
+    def _window(self, line: Line) -> int:
+        careful = self._breaks >= CAREFUL_AFTER and self._clock.monotonic() - self._attached_at < SETTLED_S
+        return 1 if careful else line.window
+
+    def _blame(self) -> None:
+        """Counts what was in flight when the connection broke."""
+        if not self._flying or self._clock.monotonic() - self._attached_at >= SETTLED_S:
+            self._breaks, self._suspect = 0, None
+            return
+        self._breaks += 1
+        if len(self._flying) > 1:
+            return
+        ((row, _),) = self._flying.values()
+        self._strikes = self._strikes + 1 if row.seq == self._suspect else 1
+        self._suspect = row.seq
+        if self._strikes >= GIVEN_UP_AFTER:
+            self._suspect = None
+            self._flying.clear()
+            self._give_up(row, UNSPECIFIED)
 
     async def _fill(self) -> None:
         """Reads on from the outbox when memory has run dry and rows were left there."""
@@ -214,14 +248,17 @@ class Publisher:
 
     def _refused(self, row: OutboxRow, reason: int) -> None:
         if reason in REFUSED_FOR_GOOD:
-            self.counters.refused += 1
-            self._done(row.seq)
-            self.on_refused(row.publication, reason)
+            self._give_up(row, reason)
             return
         # quota, or a reason that may pass: this one goes first again, a little later
         self._queue.appendleft(row)
         self._hold = True
         log.warning("publisher.refused", extra={"reason": reason, "topic": row.publication.topic})
+
+    def _give_up(self, row: OutboxRow, reason: int) -> None:
+        self.counters.refused += 1
+        self._done(row.seq)
+        self.on_refused(row.publication, reason)
 
     def _done(self, seq: int) -> None:
         self._confirmed.append(seq)

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +37,9 @@ RECEIVE_MAXIMUM = 200
 """Commands that the broker may send before we acknowledged the earlier ones: our memory's bound."""
 UNSUPPORTED_PROTOCOL = frozenset({1, 0x84})
 STORE_RETRY_S = 1.0
+STOP_TIMEOUT_S = 1.0
+SETTLED_S = 5.0
+"""A connection that stood for less did not prove that the next one will: the pauses between tries go on growing."""
 
 Admit = Callable[[CommandMessage], Awaitable[None]]
 
@@ -54,6 +56,9 @@ class Connection:
     qos: int = 1
     session_present: bool = False
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    born: asyncio.Event = field(default_factory=asyncio.Event)
+    birth: int | None = None
+    end: str = ""
     _json: Properties | None = None
 
     @property
@@ -73,8 +78,10 @@ class Connection:
         return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
 
     def too_large(self, publication: Publication) -> bool:
-        """See `publisher.Line`; 64 bytes stand for the packet's header and properties."""
-        size = len(publication.body) + len(publication.topic.encode()) + 64
+        """See `publisher.Line`; 64 bytes stand for the packet's header and properties but Correlation Data."""
+        size = (
+            len(publication.body) + len(publication.topic.encode()) + len(publication.correlation or b"") + 64
+        )
         return self.max_packet is not None and size > self.max_packet
 
     def _properties(self, publication: Publication) -> Properties | None:
@@ -119,6 +126,7 @@ class Session:
         self._connection: Connection | None = None
         self._commands: asyncio.Queue[tuple[Connection, paho.MQTTMessage, CommandMessage]] = asyncio.Queue()
         self._stopping = False
+        self.knows_mqtt5 = False  # whether this broker has ever spoken MQTT 5 to us, also before a restart
         self.reconnects = 0
         self.last_error = ""
         self.on_connected: Callable[[Connection], Awaitable[None]] = _nothing
@@ -141,8 +149,10 @@ class Session:
         tries = 0
         try:
             while not self._stopping:
+                began = self._clock.monotonic()
                 stood = await self._serve_once()
-                tries = 0 if stood else tries + 1
+                lasted = self._clock.monotonic() - began >= SETTLED_S
+                tries = 0 if stood and lasted else tries + 1
                 if not self._stopping:
                     await self._clock.sleep(self._backoff_s(tries))
         finally:
@@ -165,16 +175,19 @@ class Session:
                 await connection.client.unsubscribe(old)
 
     async def stop(self) -> None:
-        """Says `offline` and goes. What is unconfirmed stays in the outbox."""
+        """Says `offline` and goes. What is unconfirmed stays in the outbox. A broker that takes no more messages
+        now, or does not answer, sees the connection break, and says it itself: the Last Will."""
         self._stopping = True
         connection = self._connection
         if connection is None:
             return
-        connection.send(self._presence("offline"))
+        has_room = self._publisher.in_flight() < connection.window
         self._publisher.detach()
-        await self._clock.sleep(0.05)
-        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-            await connection.client.__aexit__(None, None, None)
+        if has_room:
+            connection.send(self._presence("offline"))
+            await self._clock.sleep(0.05)
+            await self._leave(connection, STOP_TIMEOUT_S)
+        _drop(connection)
         connection.lost.set()
 
     # one connection ---------------------------------------------------------------------------------------------
@@ -185,9 +198,10 @@ class Session:
         try:
             connection = await self._connect()
             await self.on_connected(connection)
-            await self._subscribe(connection, self._accounts)
-            connection.send(self._presence("online"))
+            await self._subscribe_all(connection)
+            await self._announce(connection)
             self._connection = connection
+            self.knows_mqtt5 = self.knows_mqtt5 or connection.protocol == 5
             self.last_error = ""
             self._publisher.attach(connection)
             log.info(
@@ -195,22 +209,44 @@ class Session:
             )
             self.on_ready()
             await connection.lost.wait()
-        except aiomqtt.MqttError as error:
+        except (aiomqtt.MqttError, OSError) as error:  # OSError: the files of mqtt.tls
             self._note_failure(error)
         except StoreError as error:
             self.last_error = str(error)
             log.error("mqtt.store_failed", extra={"reason": str(error)})
-        stood = self._connection is not None
-        self._connection = None
-        self._publisher.detach()
-        if connection is not None and not self._stopping:
-            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-                await connection.client.__aexit__(None, None, None)
+        except Exception as error:
+            self.last_error = f"a fault of the gateway ({type(error).__name__})"
+            log.exception("mqtt.crashed")
+        finally:
+            stood = self._connection is not None
+            if not self._stopping:
+                self._connection = None
+                self._publisher.detach()
+                if connection is not None:
+                    _drop(connection)
         if stood and not self._stopping:
+            self._protocol = self._settings.protocol  # the next broker at this address may speak MQTT 5
             self.reconnects += 1
-            log.warning("mqtt.lost")
+            log.warning("mqtt.lost", extra={"reason": connection.end if connection else ""})
             self.on_lost()
         return stood
+
+    async def _leave(self, connection: Connection, timeout_s: float) -> None:
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await connection.client.__aexit__(None, None, None)
+
+    async def _announce(self, connection: Connection) -> None:
+        """Says `online` and waits until that is confirmed: a broker may allow a single message in flight."""
+        connection.birth = connection.send(self._presence("online"))
+        waits = [asyncio.ensure_future(event.wait()) for event in (connection.born, connection.lost)]
+        try:
+            await asyncio.wait(waits, timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not connection.born.is_set():
+            raise aiomqtt.MqttError("the broker does not confirm messages")
 
     async def _connect(self) -> Connection:
         client = aiomqtt.Client(
@@ -222,13 +258,13 @@ class Session:
             protocol=aiomqtt.ProtocolVersion.V5 if self._protocol == 5 else aiomqtt.ProtocolVersion.V311,
             will=aiomqtt.Will(self._topics.bridge("status"), b"offline", qos=1, retain=True),
             clean_session=None if self._protocol == 5 else True,
-            clean_start=False,
+            clean_start=False if self._protocol == 5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             transport=self._settings.transport,
             timeout=CONNECT_TIMEOUT_S,
             keepalive=int(self._settings.keepalive),
             max_inflight_messages=0,
             properties=self._connect_properties(),
-            tls_context=self._tls(),
+            tls_context=self._settings.tls_context(),
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             websocket_path=self._settings.path or None,
             logger=logging.getLogger("bridge.mqtt.client"),
@@ -236,7 +272,9 @@ class Session:
         connection = Connection(client, self._protocol, self._settings.window)
         connection.paho.manual_ack_set(True)
         connection.paho.on_message = lambda _client, _data, message: self._received(connection, message)
-        connection.paho.on_publish = self._published
+        connection.paho.on_publish = lambda _client, _data, mid, reason, _properties: self._published(
+            connection, mid, _code(reason)
+        )
         aiomqtts_own: Any = connection.paho.on_connect
 
         def connected(client_: Any, data: Any, flags: Any, reason: Any, properties: Any = None) -> None:
@@ -244,7 +282,11 @@ class Session:
             aiomqtts_own(client_, data, flags, reason, properties)
 
         connection.paho.on_connect = connected
-        await client.__aenter__()
+        try:
+            await client.__aenter__()
+        except BaseException:
+            _drop(connection)  # else a broker that wakes up later would find us connected twice
+            raise
         client._disconnected.add_done_callback(lambda done: _ended(connection, done))  # noqa: SLF001 - see module
         return connection
 
@@ -256,14 +298,12 @@ class Session:
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
         return properties
 
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self._settings.uses_tls:
-            return None
-        tls = self._settings.tls
-        context = ssl.create_default_context(cafile=str(tls.ca) if tls and tls.ca else None)
-        if tls is not None and tls.cert is not None:
-            context.load_cert_chain(str(tls.cert), str(tls.key) if tls.key else None)
-        return context
+    async def _subscribe_all(self, connection: Connection) -> None:
+        """All accounts, also those that a reload adds meanwhile."""
+        done: list[str] = []
+        while done != self._accounts:
+            done = list(self._accounts)
+            await self._subscribe(connection, done)
 
     async def _subscribe(self, connection: Connection, accounts: Sequence[str]) -> None:
         topics = [topic for account in accounts for topic in self._topics.commands(account)]
@@ -281,16 +321,15 @@ class Session:
     def _presence(self, word: str) -> Publication:
         return Publication(self._topics.bridge("status"), word.encode(), Class.META, retain=True)
 
-    def _note_failure(self, error: aiomqtt.MqttError) -> None:
+    def _note_failure(self, error: aiomqtt.MqttError | OSError) -> None:
         code = _code(getattr(error, "rc", 0) or 0)
         text = str(error) or type(error).__name__
-        if self._settings.protocol == 5 and (
-            code in UNSUPPORTED_PROTOCOL or (self._protocol == 5 and "timed out" in text)
-        ):
-            log.warning("mqtt.fallback", extra={"reason": f"no MQTT 5 ({text}): trying MQTT 3.1.1"})
-            self._protocol = 4
-        elif self._settings.protocol == 5 and self._protocol == 4 and "timed out" in text:
-            self._protocol = 5
+        if self._protocol == 5 and code in UNSUPPORTED_PROTOCOL:
+            self._fall_back(text)
+        elif self._protocol == 5 and "timed out" in text and not self.knows_mqtt5:
+            self._fall_back(f"{text}; a broker that neither speaks nor refuses it needs mqtt.protocol: 4")
+        else:
+            self._protocol = self._settings.protocol
         if text != self.last_error:
             log.error(
                 "mqtt.connect_failed",
@@ -298,14 +337,26 @@ class Session:
             )
         self.last_error = text
 
+    def _fall_back(self, reason: str) -> None:
+        """Never from a broker that has spoken MQTT 5 to us and is only slow: a clean 3.1.1 session would throw away
+        the commands that wait in ours."""
+        log.warning("mqtt.fallback", extra={"reason": f"no MQTT 5 ({reason}): trying MQTT 3.1.1"})
+        self._protocol = 4
+
     def _backoff_s(self, tries: int) -> float:
         most = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10))
         return most * self._rng.uniform(0.5, 1.0)
 
     # messages ---------------------------------------------------------------------------------------------------
 
-    def _published(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
-        self._publisher.acknowledged(mid, _code(reason))
+    def _published(self, connection: Connection, mid: int, reason: int) -> None:
+        if mid != connection.birth:
+            self._publisher.acknowledged(mid, reason)
+            return
+        connection.birth = None  # packet ids come round again
+        connection.born.set()
+        if reason >= 0x80:
+            self._publisher.on_refused(self._presence("online"), reason)
 
     def _received(self, connection: Connection, message: paho.MQTTMessage) -> None:
         self._commands.put_nowait((connection, message, self._as_command(message)))
@@ -382,9 +433,14 @@ def _read_connack(connection: Connection, flags: Any, properties: Properties | N
     connection.qos = min(1, getattr(properties, "MaximumQoS", 1))
 
 
+def _drop(connection: Connection) -> None:
+    """Closes the socket if it is still open; after what aiomqtt has scheduled for it (adding a writer) is done."""
+    asyncio.get_running_loop().call_soon(connection.paho._sock_close)  # noqa: SLF001 - see module: disconnect() only queues
+
+
 def _ended(connection: Connection, done: asyncio.Future[None]) -> None:
     if not done.cancelled():
-        done.exception()
+        connection.end = str(done.exception() or "")
     connection.lost.set()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -157,6 +158,16 @@ class MqttSettings(Settings):
     def uses_tls(self) -> bool:
         """Whether the connection is encrypted: the URL's scheme says so, or the key `tls` is there."""
         return self._parts.scheme in ("mqtts", "wss") or self.tls is not None
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """How the broker is verified and, with `cert`, how we show who we are; None without encryption. Raises OSError
+        (ssl.SSLError is one) for files that are no PEM."""
+        if not self.uses_tls:
+            return None
+        context = ssl.create_default_context(cafile=str(self.tls.ca) if self.tls and self.tls.ca else None)
+        if self.tls is not None and self.tls.cert is not None:
+            context.load_cert_chain(str(self.tls.cert), str(self.tls.key) if self.tls.key else None)
+        return context
 
     @property
     def transport(self) -> Literal["tcp", "websockets"]:

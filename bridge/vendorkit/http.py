@@ -118,7 +118,9 @@ class VendorHttp:
         self._client = httpx.AsyncClient(
             transport=transport,
             verify=tls if tls is not None else True,
-            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=30),
+            # shorter than the five seconds after which many servers close: a request on a connection that is just
+            # being closed would be a lost answer, and a command of unknown outcome, for nothing
+            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=4),
             headers={"User-Agent": f"meterbridge/{__version__}", "Accept": "application/json"},
             follow_redirects=False,
             trust_env=False,

@@ -81,6 +81,7 @@ class AccountSettings(Settings):
     limits: Mapping[str, Annotated[str, AfterValidator(_rate_text)]] = Field(default_factory=dict)
     limits_unsafe: bool = False
     customer_data: bool = False
+    counter_guard: Literal["publish", "hold"] = "publish"
     alarm_clear_after: Duration = 86400.0
     alarm_backlog: Duration = 86400.0
     alarm_severity: Mapping[str, Literal["info", "warning", "critical"]] = Field(default_factory=dict)
@@ -135,6 +136,7 @@ class AccountSettings(Settings):
             customer_data=self.customer_data,
             alarm_clear_after_s=self.alarm_clear_after,
             alarm_backlog_s=self.alarm_backlog,
+            counter_guard=self.counter_guard,
             severities=dict(self.alarm_severity),
             include=self.devices.include,
             exclude=self.devices.exclude,

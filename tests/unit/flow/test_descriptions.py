@@ -1,0 +1,172 @@
+"""`info`, customer data, and the ledger of retained topics: what is ours is cleared exactly, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridge.app.gateway import Gateway, Source
+from bridge.domain.device import DeviceKind
+from bridge.domain.observation import Availability, Described, Origin
+from bridge.vendors import VENDORS
+from tests.fakes.harness import Harness
+from tests.fakes.vendor import device
+
+
+def topics(harness: Harness) -> set[str]:
+    return set(harness.retained())
+
+
+async def test_the_inventory_describes_every_device(harness: Harness) -> None:
+    info = harness.retained()["home/D1/info"]
+    assert {key: info[key] for key in ("account", "vendor", "device", "kind")} == {
+        "account": "home",
+        "vendor": "fake",
+        "device": "D1",
+        "kind": "breaker",
+    }
+    assert info["metrics"]["voltage"] == {"unit": "V", "description": "voltage of a single-phase device"}
+    assert info["commands"]["recharge"]["needs_id"] is True
+    assert info["commands"]["wipe"]["dangerous"] is True
+    assert info["commands"]["breaker"]["params"]["properties"]["state"]["enum"] == ["on", "off"]
+
+
+async def test_an_unchanged_inventory_publishes_nothing(harness: Harness) -> None:
+    before = len(harness.published("#"))
+    await harness.intake.take_inventory("home", harness.vendor.devices)
+    await harness.restart()
+    assert len(harness.published("#")) == before
+
+
+async def test_what_becomes_known_is_added_and_what_is_missing_erases_nothing(harness: Harness) -> None:
+    await harness.take(Described(device("D1", model="W71", firmware="71.0.33", vendor_info={"imei": "0"})))
+    await harness.take(Described(device("D1", name="Pump", metrics=("current",), vendor_info={"hw": "2"})))
+    info = harness.retained()["home/D1/info"]
+    assert (info["name"], info["model"], info["firmware"]) == ("Pump", "W71", "71.0.33")
+    assert list(info["metrics"]) == ["switch_state", "voltage", "current"]
+    assert info["vendor_info"] == {"imei": "0", "hw": "2"}
+    await harness.restart()
+    assert harness.retained()["home/D1/info"] == info
+    known = harness.roster.device("home", "D1")
+    assert known is not None
+    assert known.firmware == "71.0.33"  # a command's check sees it
+
+
+async def test_the_name_of_the_configuration_wins(tmp_path: Path) -> None:
+    async with Harness(tmp_path, names={"D1": "Boiler"}) as harness:
+        await harness.take(Described(device("D1", name="Pump")))
+        assert harness.retained()["home/D1/info"]["name"] == "Boiler"
+
+
+async def test_an_excluded_device_is_not_there(tmp_path: Path) -> None:
+    async with Harness(tmp_path, exclude=("D2",)) as harness:
+        assert "home/D2/info" not in topics(harness)
+        (ack,) = await harness.command("home/D2/cmd/read")
+        assert ack["code"] == "unknown_device"
+
+
+async def test_a_command_that_is_not_allowed_is_not_offered(tmp_path: Path) -> None:
+    async with Harness(tmp_path, allow=("read", "set_*")) as harness:
+        assert list(harness.retained()["home/D1/info"]["commands"]) == ["read"]
+
+
+async def test_customer_data_is_left_out_by_default_and_not_even_kept(harness: Harness) -> None:
+    await harness.take(Described(device("D1", vendor_info={"imei": "0"}, customer_info={"owner": "Ms Doe"})))
+    assert harness.retained()["home/D1/info"]["vendor_info"] == {"imei": "0"}
+    assert not [one for one in harness.published("#") if b"Doe" in one.body]
+    row = await harness.store.run(lambda tx: tx.devices.get("home", "D1"))
+    assert row is not None
+    assert "Doe" not in str(row.info)
+
+
+async def test_customer_data_is_published_where_the_account_wants_it(tmp_path: Path) -> None:
+    async with Harness(tmp_path, customer_data=True) as harness:
+        await harness.take(Described(device("D1", customer_info={"owner": "Ms Doe"})))
+        assert harness.retained()["home/D1/info"]["vendor_info"] == {"owner": "Ms Doe"}
+        harness.set_policy(customer_data=False)
+        await harness.restart()
+        assert harness.retained()["home/D1/info"]["vendor_info"] == {}
+
+
+async def test_a_kind_that_becomes_known_changes_the_info(harness: Harness) -> None:
+    await harness.take(Described(device("D1", kind=DeviceKind.RTU)))
+    await harness.take(harness.reading({"voltage": 230}, 1))
+    assert harness.retained()["home/D1/info"]["kind"] == "rtu"
+    assert harness.docs("home/D1/telemetry")[0]["kind"] == "rtu"
+
+
+async def test_a_device_id_that_a_topic_forbids_is_percent_encoded(tmp_path: Path) -> None:
+    async with Harness(tmp_path, devices=("A/1 +#",)) as harness:
+        assert "home/A%2F1%20%2B%23/info" in topics(harness)
+        assert harness.retained()["home/A%2F1%20%2B%23/info"]["device"] == "A/1 +#"
+        accepted, final = await harness.command("home/A%2F1%20%2B%23/cmd/breaker", "on")
+        assert (accepted["device"], final["status"]) == ("A/1 +#", "succeeded")
+
+
+async def test_a_device_that_is_gone_is_cleared_and_no_other(tmp_path: Path) -> None:
+    async with Harness(tmp_path, flat_metrics=True) as harness:
+        for name in ("D1", "D2"):
+            await harness.take(
+                harness.reading({"voltage": 230}, 1, device=name),
+                Availability(name, True, harness.clock.now(), Origin.POLL, said=False),
+            )
+        await harness.intake.take_inventory("home", harness.vendor.devices[:1])
+        cleared = [one.topic for one in harness.published("#") if one.retain and not one.body]
+        assert sorted(cleared) == [
+            f"mb/home/D2/{leaf}" for leaf in ("availability", "info", "state", "state/voltage")
+        ]
+        assert topics(harness) == {
+            f"home/D1/{leaf}" for leaf in ("availability", "info", "state", "state/voltage")
+        }
+        (ack,) = await harness.command("home/D2/cmd/read")
+        assert ack["code"] == "unknown_device"
+
+
+async def test_a_device_that_returns_is_described_again(harness: Harness) -> None:
+    await harness.intake.take_inventory("home", harness.vendor.devices[:1])
+    await harness.intake.take_inventory("home", harness.vendor.devices)
+    assert "home/D2/info" in topics(harness)
+    assert [ack["status"] for ack in await harness.command("home/D2/cmd/breaker", "on")][-1] == "succeeded"
+
+
+CONFIGURATION = """
+mqtt: {{url: "mqtt://localhost:1", base_topic: {base}}}
+http: {{listen: "off"}}
+state: {{url: "sqlite:///{path}"}}
+accounts:
+  - {{id: {account}, vendor: wmj, app_id: a, app_secret: FAKE0000, devices: [W7100000001]}}
+"""
+
+
+async def started(harness: Harness, folder: Path, *, base: str, account: str) -> None:
+    """A real gateway starts on the database that the harness has left, and ends without having met a broker."""
+    file = folder / "config.yaml"
+    file.write_text(CONFIGURATION.format(base=base, path=harness.path, account=account))
+    source = Source(file, VENDORS, {})
+    await harness.crash()
+    gateway = Gateway(source, source.read())
+    try:
+        await gateway.start()
+    finally:
+        await gateway.stop()
+
+
+async def test_a_removed_account_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    async with Harness(tmp_path) as harness:
+        await harness.take(harness.reading({"voltage": 230}, 1))
+        mine = topics(harness)
+        assert mine == {"home/D1/info", "home/D2/info", "home/D1/state"}
+        await started(harness, tmp_path, base="mb", account="other")
+        cleared = [one.topic for one in harness.published("#") if one.retain and not one.body]
+        assert sorted(cleared) == sorted(f"mb/{topic}" for topic in mine)
+        assert {topic for topic in topics(harness) if not topic.startswith("bridge/")} >= {
+            "other/W7100000001/info"
+        }
+
+
+async def test_after_a_change_of_the_base_topic_the_old_topics_are_cleared(tmp_path: Path) -> None:
+    async with Harness(tmp_path) as harness:
+        await harness.take(harness.reading({"voltage": 230}, 1))
+        mine = topics(harness)
+        await started(harness, tmp_path, base="new", account="home")
+        cleared = [one.topic for one in harness.published("#") if one.retain and not one.body]
+        assert sorted(cleared) == sorted(f"mb/{topic}" for topic in mine)

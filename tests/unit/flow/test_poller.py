@@ -1,0 +1,137 @@
+"""Reading an account again and again: what fails is counted, nothing ends the reading but its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bridge.domain.errors import AuthFailed, LostAnswer, NotSent
+from bridge.domain.observation import Batch
+from bridge.flow.poller import Poller
+from bridge.flow.schedule import Stretch
+from bridge.pace.limits import Limit, Window
+from bridge.ports import PollTask
+from tests.fakes.harness import Harness
+from tests.fakes.vendor import device
+
+
+class Vendor:
+    """Only what a poller asks for; `answers` are played in order, then readings come."""
+
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.answers: list[Exception | None] = []
+        self.inventories: list[Exception] = []
+        self.reads: list[float] = []
+        self.asked: list[float] = []
+        self.interval_s = 60.0
+        self.next_in_s: float | None = None
+
+    async def inventory(self) -> Any:
+        self.asked.append(self.harness.clock.monotonic() - 1000)
+        if self.inventories:
+            raise self.inventories.pop(0)
+        return [device("D1")]
+
+    def poll_tasks(self, devices: Any) -> list[PollTask]:
+        return [PollTask("one", self.interval_s, {"calls": 1.0}, ("D1",))] if devices else []
+
+    async def poll(self, _task: PollTask) -> AsyncIterator[Batch]:
+        self.reads.append(self.harness.clock.monotonic() - 1000)
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        yield Batch([self.harness.reading({"voltage": len(self.reads)})], next_in_s=self.next_in_s)
+
+
+@pytest.fixture
+def vendor(harness: Harness) -> Vendor:
+    return Vendor(harness)
+
+
+def poller(harness: Harness, vendor: Vendor, **fields: Any) -> Poller:
+    made = Poller(
+        "home",
+        vendor,  # type: ignore[arg-type] # only what a poller asks for
+        fields.pop("limits", ()),
+        harness.intake,
+        harness.roster,
+        harness.health,
+        harness.clock,
+        random.Random(1),
+        **fields,
+    )
+    task = asyncio.ensure_future(made.run())
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return made
+
+
+async def test_devices_are_read_at_their_interval(harness: Harness, vendor: Vendor) -> None:
+    poller(harness, vendor)
+    await harness.advance(185)
+    assert len(vendor.reads) == 4
+    assert [round(b - a) for a, b in zip(vendor.reads, vendor.reads[1:], strict=False)] == [60, 60, 60]
+    assert len(harness.docs("home/D1/telemetry")) == 4
+
+
+async def test_a_poll_can_say_when_asking_again_makes_sense(harness: Harness, vendor: Vendor) -> None:
+    vendor.next_in_s = 20.0
+    poller(harness, vendor)
+    await harness.advance(65)
+    assert len(vendor.reads) == 4
+
+
+async def test_what_the_limits_do_not_allow_is_stretched_and_told(harness: Harness, vendor: Vendor) -> None:
+    told: list[Stretch] = []
+    vendor.interval_s = 1.0
+    limit = Limit("calls", "all", "account", (Window(6, 60.0),))
+    poller(harness, vendor, limits=(limit,), on_stretched=told.append)
+    await harness.advance(119)
+    assert len(vendor.reads) <= 12
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("error", [NotSent("n"), LostAnswer("l"), RuntimeError("a bug")])
+async def test_a_poll_that_fails_is_tried_again(harness: Harness, vendor: Vendor, error: Exception) -> None:
+    vendor.answers = [error, error]
+    poller(harness, vendor)
+    await harness.advance(300)
+    assert len(vendor.reads) >= 4
+    state = harness.health.state("home")
+    assert state is not None
+    assert state.word == "online"
+
+
+async def test_refused_credentials_stop_the_reading_for_a_while(harness: Harness, vendor: Vendor) -> None:
+    vendor.answers = [AuthFailed("refused")]
+    poller(harness, vendor)
+    await harness.advance(890)
+    assert len(vendor.reads) == 1
+    await harness.advance(100)
+    assert len(vendor.reads) >= 2
+
+
+async def test_an_inventory_that_fails_is_read_again_soon_and_the_known_devices_are_read_meanwhile(
+    harness: Harness, vendor: Vendor
+) -> None:
+    vendor.inventories = [LostAnswer("l"), RuntimeError("a bug")]
+    poller(harness, vendor)
+    await harness.advance(100)
+    assert len(vendor.asked) == 3
+    assert vendor.reads
+    assert "home/D2/info" not in harness.retained()  # the third one says that it is gone
+
+
+async def test_a_store_that_fails_takes_the_reading_later(harness: Harness, vendor: Vendor) -> None:
+    poller(harness, vendor)
+    await harness.advance(30)
+    harness.store.fails = lambda: True
+    await harness.advance(40)
+    harness.store.fails = lambda: False
+    before = len(harness.docs("home/D1/telemetry"))
+    await harness.advance(6)
+    assert len(harness.docs("home/D1/telemetry")) == before + 1
