@@ -1,10 +1,12 @@
-"""The verbs, each in a module of its own; imports happen inside, so that `--help` is quick."""
+"""The verbs; imports happen inside, so that `--help` is quick."""
 
 from __future__ import annotations
 
 import click
 
 from bridge import __version__
+from bridge.cli.inspection import deadletter, diagnostics, journal
+from bridge.cli.options import broker_options, config_option, duration_option, json_option
 
 
 @click.group(
@@ -17,9 +19,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "-c", "--config", "path", required=True, type=click.Path(dir_okay=False), help="Configuration file."
-)
+@config_option
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Overrides log.format of the file.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides log.level."
@@ -37,6 +37,222 @@ def run(path: str, log_format: str | None, log_level: str | None) -> None:
     from bridge.cli.running import run_gateway
 
     raise SystemExit(run_gateway(path, log_format, log_level))
+
+
+@cli.command()
+@duration_option("--for", "for_s", "Ends by itself after this time.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1, 200),
+    default=4,
+    show_default=True,
+    help="Simulated devices per account.",
+)
+@click.option("--no-color", "plain", is_flag=True, help="Plain text, also on a terminal.")
+@click.option(
+    "--broker",
+    type=click.Choice(["auto", "mosquitto", "amqtt"]),
+    default="auto",
+    show_default=True,
+    help="The broker to start; auto: Mosquitto where it is installed.",
+)
+def demo(for_s: float | None, devices: int, plain: bool, broker: str) -> None:
+    """Everything on this machine: a broker, simulated vendor clouds, the gateway, its status page.
+
+    Needs no set-up and no network; listens on 127.0.0.1 only, on ports 1883 and 8080 or, where they are taken, on
+    free ones. Says what to subscribe to and which commands to try, then shows what passes. Ctrl-C ends all of it.
+
+    \b
+    Examples:
+      meterbridge demo
+      meterbridge demo --for 30s --devices 10
+    """
+    from bridge.cli.demonstration import demonstrate
+
+    raise SystemExit(demonstrate(for_s, devices, broker, plain=plain))
+
+
+@cli.command()
+@config_option
+@click.option("--connect", is_flag=True, help="Also logs in at the broker and at every vendor.")
+def check(path: str, connect: bool) -> None:
+    """Check the configuration, and with --connect what it leads to.
+
+    Prints all mistakes with file, line and column (exit status 2), or a summary: accounts, devices, and how many
+    calls polling will make of what the vendors allow. With --connect the exit status is 1 if the broker or a vendor
+    does not take us. A gateway that runs is not disturbed, and the calls that it made are counted.
+
+    \b
+    Examples:
+      meterbridge check -c config.yaml
+      meterbridge check -c config.yaml --connect
+    """
+    from bridge.cli.checking import check as work
+
+    raise SystemExit(work(path, connect=connect))
+
+
+@cli.command()
+@config_option
+@json_option
+def devices(path: str, as_json: bool) -> None:
+    """List the devices of all accounts.
+
+    From the state database, also while the gateway runs; a vendor is asked only where nothing is known yet.
+
+    \b
+    Examples:
+      meterbridge devices -c config.yaml
+      meterbridge devices -c config.yaml --json | jq -r '.[].device'
+    """
+    from bridge.cli.inventory import devices as work
+
+    raise SystemExit(work(path, as_json=as_json))
+
+
+@cli.command()
+@broker_options
+@click.option(
+    "--filter", "wanted", help="Topic filter below the base topic, such as 'shop/#' or '+/+/alarm'."
+)
+@duration_option("--for", "for_s", "Ends by itself after this time.")
+@json_option
+def watch(wanted: str | None, for_s: float | None, as_json: bool, **broker: str | None) -> None:
+    """Show live what passes over MQTT, a line for each message.
+
+    \b
+    Examples:
+      meterbridge watch -c config.yaml
+      meterbridge watch --url mqtt://localhost:1883 --filter '+/+/alarm'
+      meterbridge watch --filter 'shop/#' --json | jq .payload
+    """
+    from bridge.cli.broker import BrokerChoice
+    from bridge.cli.watching import watch as work
+
+    raise SystemExit(work(BrokerChoice(**broker), wanted, for_s, as_json=as_json))
+
+
+@cli.command()
+@broker_options
+@click.argument("target", metavar="ACCOUNT/DEVICE")
+@click.argument("command")
+@click.argument("params", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--id", "identity", help="The command's id: the same id is never executed twice.")
+@duration_option("--timeout", "timeout_s", "How long the device may take.")
+@duration_option("--expires-in", "expires_in_s", "Not executed if it has not left for the vendor by then.")
+@click.option("--confirm", is_flag=True, help="Confirms a dangerous command.")
+@click.option("--dry-run", is_flag=True, help="Sends nothing to the vendor; shows the request.")
+@duration_option("--wait", "wait_s", "How long to wait for the final acknowledgement.", default="120s")
+@json_option
+def send(
+    target: str,
+    command: str,
+    params: tuple[str, ...],
+    identity: str | None,
+    timeout_s: float | None,
+    expires_in_s: float | None,
+    confirm: bool,
+    dry_run: bool,
+    wait_s: float,
+    as_json: bool,
+    **broker: str | None,
+) -> None:
+    """Send a command and follow its acknowledgements.
+
+    ACCOUNT alone is for an account's own commands, `bridge` for the gateway's. A value is JSON if it reads as JSON,
+    else text; a command with one parameter takes its value alone. Which commands a device takes, its retained
+    `info` topic tells.
+
+    Exit status: 0 the command succeeded; 1 it did not; 2 it could not be sent as written; 3 there was no final
+    acknowledgement within --wait.
+
+    \b
+    Examples:
+      meterbridge send -c config.yaml shop/W71E0000001 breaker off
+      meterbridge send -c config.yaml shop/W71E0000001 pulse_off delay_s=10 --id reset-17 --expires-in 30s
+      meterbridge send -c config.yaml shop/W71E0000001 set_protection overcurrent_a=32 --dry-run
+      meterbridge send --url mqtt://localhost:1883 shop refresh_inventory
+      meterbridge send --url mqtt://localhost:1883 bridge lock account=shop reason='work on the line'
+    """
+    from bridge.cli.broker import BrokerChoice
+    from bridge.cli.orders import Wish, read_words
+    from bridge.cli.sending import send as work
+
+    if broker["path"] is None and broker["url"] is None:
+        raise click.UsageError("say which broker: -c FILE, or --url mqtt://HOST:PORT")
+    values, bare = read_words(params)
+    wish = Wish(command, values, bare, identity, timeout_s, expires_in_s, confirm, dry_run)
+    raise SystemExit(work(BrokerChoice(**broker), target, wish, wait_s=wait_s, as_json=as_json))
+
+
+@cli.group()
+def frame() -> None:
+    """The hex frames of wmj breakers.
+
+    \b
+    Examples:
+      meterbridge frame decode 55AA000600101100000C0301000D0401001E05010050BC
+      meterbridge frame encode overload_kw=13 leakage_current_ma=30 overheat_c=80
+    """
+
+
+@frame.command("decode")
+@click.argument("digits", nargs=-1, required=True, metavar="HEX...")
+@json_option
+def frame_decode(digits: tuple[str, ...], as_json: bool) -> None:
+    """Say what every part of a frame means; blanks do not matter, several frames may follow each other.
+
+    \b
+    Example:
+      meterbridge frame decode 55 AA 00 06 00 05 10 01 00 01 01 1D
+    """
+    from bridge.cli.frames import show
+
+    raise SystemExit(show(digits, as_json=as_json))
+
+
+@frame.command("encode")
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=THRESHOLD...")
+@click.option("--no-trip", multiple=True, metavar="NAME", help="Alarm only: the breaker does not trip on it.")
+def frame_encode(settings: tuple[str, ...], no_trip: tuple[str, ...]) -> None:
+    """Print the frame that sets alarms: one complete group of the names of the command set_alarms.
+
+    The groups: overload_kw, leakage_current_ma, overheat_c; or overcurrent_a, overvoltage_v, undervoltage_v,
+    low_balance_kwh.
+
+    \b
+    Examples:
+      meterbridge frame encode overload_kw=13 leakage_current_ma=30 overheat_c=80
+      meterbridge frame encode overcurrent_a=40 overvoltage_v=275 undervoltage_v=160 low_balance_kwh=10 \\
+        --no-trip low_balance_kwh
+    """
+    from bridge.cli.frames import build
+
+    raise SystemExit(build(settings, no_trip))
+
+
+@cli.command()
+@click.argument("name", required=False)
+def schema(name: str | None) -> None:
+    """Print the JSON Schemas of the configuration and the payloads, or the one called NAME.
+
+    \b
+    Examples:
+      meterbridge schema configuration > meterbridge.schema.json
+      meterbridge schema telemetry
+    """
+    from bridge.cli.schemas import all_schemas
+    from bridge.domain.text import dumps
+    from bridge.vendors import VENDORS
+
+    schemas = all_schemas(VENDORS)
+    if name is not None and name not in schemas:
+        raise click.UsageError(f"there is no schema {name!r}; known are: {', '.join(schemas)}")
+    click.echo(dumps(schemas if name is None else schemas[name]).decode())
+
+
+for group in (journal, deadletter, diagnostics):
+    cli.add_command(group)
 
 
 def main() -> None:

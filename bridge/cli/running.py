@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from bridge.app.gateway import Gateway, Source
 from bridge.domain.errors import BridgeError, ConfigError
@@ -22,8 +24,22 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_told)
+    return loop
+
+
+def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiomqtt asks for a socket to be watched a moment after a broker that died has closed it; that the connection
+    is lost is told elsewhere (test_it_stops_with_a_message_when_its_broker_dies). Everything else is logged."""
+    error, message = context.get("exception"), str(context.get("message"))
+    gone = isinstance(error, OSError) and error.errno == errno.EBADF
+    if gone and ("add_writer" in message or "add_reader" in message):
+        log.debug("mqtt.socket_gone")
+        return
+    loop.default_exception_handler(context)
 
 
 def run_gateway(path: str, log_format: str | None, log_level: str | None) -> int:

@@ -70,6 +70,7 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
             log_level="critical",
             access_log=False,
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
         )
     )
     droppable.drop = server.drop

@@ -1,0 +1,63 @@
+"""How a verb ends when it cannot do its work: words on standard error and an exit status."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bridge.config import Configuration
+
+
+class Failure(click.ClickException):
+    """Exit status 1, one message for people."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """See click."""
+        click.echo(f"meterbridge: {self.message}", file=file, err=file is None)
+
+
+class BadConfiguration(click.ClickException):
+    """Exit status 2; every mistake on a line of its own, as the loader wrote it."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """See click."""
+        click.echo(self.message, file=file, err=file is None)
+
+
+class UnknownAccount(Failure):
+    """Exit status 2; lists the accounts there are."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, known: list[str], where: str) -> None:
+        super().__init__(f"there is no account {name!r} in {where}; known are: {', '.join(known) or 'none'}")
+
+
+def read_configuration(path: str) -> Configuration:
+    """The configuration in a file. Raises BadConfiguration."""
+    import os
+    from pathlib import Path
+
+    from bridge.config import load
+    from bridge.domain.errors import ConfigError
+    from bridge.vendors import VENDORS
+
+    try:
+        return load(Path(path), VENDORS, os.environ)
+    except ConfigError as error:
+        raise BadConfiguration(error.problems) from None
+
+
+def known_account(configuration: Configuration, name: str) -> str:
+    """The name, if it is an account's. Raises UnknownAccount."""
+    known = [settings.id for settings in configuration.accounts]
+    if name not in known:
+        raise UnknownAccount(name, known, str(configuration.source))
+    return name

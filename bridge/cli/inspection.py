@@ -1,0 +1,118 @@
+"""The verbs that look at what is on disk; imports happen inside, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import click
+
+from bridge.cli.options import config_option, json_option
+
+
+@click.group()
+def journal() -> None:
+    """The commands that the gateway was given, with every state. Works while it runs.
+
+    \b
+    Examples:
+      meterbridge journal list -c config.yaml --open
+      meterbridge journal show pay-0007 -c config.yaml
+    """
+
+
+@journal.command("list")
+@config_option
+@click.option("--account", help="Only those of this account (or of `bridge`).")
+@click.option("--open", "only_open", is_flag=True, help="Only those that have no final acknowledgement yet.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+)
+@json_option
+def journal_list(path: str, account: str | None, only_open: bool, limit: int, as_json: bool) -> None:
+    """List the newest commands."""
+    from bridge.cli.journal import show_list
+
+    raise SystemExit(show_list(path, account, limit, only_open=only_open, as_json=as_json))
+
+
+@journal.command("show")
+@click.argument("identity", metavar="ID")
+@config_option
+@json_option
+def journal_show(identity: str, path: str, as_json: bool) -> None:
+    """Show one command and its history. ID is the command's id, or ACCOUNT/ID."""
+    from bridge.cli.journal import show_one
+
+    raise SystemExit(show_one(path, identity, as_json=as_json))
+
+
+@click.group()
+def deadletter() -> None:
+    """Pushes that could not be used, kept for a look. Looking works while the gateway runs.
+
+    \b
+    Examples:
+      meterbridge deadletter list -c config.yaml
+      meterbridge deadletter show 12 -c config.yaml
+      meterbridge deadletter replay --all -c config.yaml
+    """
+
+
+@deadletter.command("list")
+@config_option
+@json_option
+def deadletter_list(path: str, as_json: bool) -> None:
+    """List them, the newest first."""
+    from bridge.cli.deadletters import show_list
+
+    raise SystemExit(show_list(path, as_json=as_json))
+
+
+@deadletter.command("show")
+@click.argument("key", type=int)
+@config_option
+@json_option
+def deadletter_show(key: int, path: str, as_json: bool) -> None:
+    """Show one with its body."""
+    from bridge.cli.deadletters import show_one
+
+    raise SystemExit(show_one(path, key, as_json=as_json))
+
+
+@deadletter.command("replay")
+@click.argument("keys", type=int, nargs=-1, metavar="[KEY]...")
+@click.option("--all", "everything", is_flag=True, help="All of them, the oldest first.")
+@config_option
+def deadletter_replay(keys: tuple[int, ...], everything: bool, path: str) -> None:
+    """Take some in once more, after an update or a change of the configuration that makes them usable.
+
+    The gateway must be stopped. What comes of it is published when it runs again. Exit status 1: one of them is
+    still not usable and stays.
+    """
+    from bridge.cli.deadletters import replay
+
+    raise SystemExit(replay(path, keys, everything=everything))
+
+
+@deadletter.command("drop")
+@click.argument("keys", type=int, nargs=-1, required=True, metavar="KEY...")
+@config_option
+def deadletter_drop(keys: tuple[int, ...], path: str) -> None:
+    """Delete some. The gateway must be stopped."""
+    from bridge.cli.deadletters import drop
+
+    raise SystemExit(drop(path, keys))
+
+
+@click.command()
+@config_option
+def diagnostics(path: str) -> None:
+    """Print what a bug report needs, as JSON: configuration without secrets, versions, what is on disk.
+
+    No customer data and no parameters of commands. Works while the gateway runs.
+
+    \b
+    Example:
+      meterbridge diagnostics -c config.yaml > diagnostics.json
+    """
+    from bridge.cli.diagnosis import diagnostics as work
+
+    raise SystemExit(work(path))

@@ -1,0 +1,146 @@
+"""`meterbridge demo`: the whole thing, as a newcomer meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bridge.cli.demonstration import HIDDEN
+from tests.cli.bench import Running, children, is_alive, meterbridge, until
+from tests.cli.conftest import Demo
+
+BREAKER = "shop/W71E0000001"
+
+
+def test_it_says_what_to_look_at_and_what_to_try(demo: Demo) -> None:
+    demo.process.shows("-t 'meterbridge/#'")
+    text = demo.process.text
+    assert text.count("mosquitto_pub -h 127.0.0.1 -p ") == text.count(f" send --url {demo.url} ") >= 6
+    assert f"{BREAKER}/cmd/breaker -m 'off'" in text
+    with urllib.request.urlopen(demo.page, timeout=5) as page:
+        assert "Cold store" in page.read().decode()
+
+
+def test_telemetry_passes_and_is_shown_shortened(demo: Demo) -> None:
+    line = demo.process.shows("poll: switch_state on  active_power")
+    assert "more" in line
+    kinds = {line[46:58].strip() for line in demo.process.lines if line[2:3] == ":"}
+    assert "telemetry" in kinds
+    assert not kinds & HIDDEN
+
+
+def test_a_command_is_accepted_done_and_seen(demo: Demo) -> None:
+    sent = meterbridge("send", "--url", demo.url, BREAKER, "breaker", "off", "--json")
+    assert sent.exit_code == 0
+    assert [json.loads(line)["status"] for line in sent.stdout.splitlines()] == ["accepted", "succeeded"]
+    demo.process.shows("breaker succeeded")
+
+    def is_off() -> bool:
+        words = ("--filter", f"{BREAKER}/state", "--json", "--for", "300ms")
+        lines = meterbridge("watch", "--url", demo.url, *words).stdout.splitlines()
+        return any(json.loads(line)["payload"]["metrics"]["switch_state"] == "off" for line in lines)
+
+    until(is_off, "the state says off")
+    assert meterbridge("send", "--url", demo.url, BREAKER, "breaker", "on").exit_code == 0
+
+
+def test_every_suggestion_works_as_it_is_printed(demo: Demo) -> None:
+    marker = f" send --url {demo.url} "
+    suggested = [line.partition(marker)[2] for line in demo.process.lines if marker in line]
+    for words in suggested:
+        if "pulse" not in words:  # takes its time
+            result = meterbridge("send", "--url", demo.url, *shlex.split(words), "--wait", "10s")
+            assert result.exit_code == 0, (words, result.output)
+
+
+def test_the_other_verbs_work_beside_it(demo: Demo) -> None:
+    path = str(demo.config)
+    assert meterbridge("send", "-c", path, BREAKER, "read", "--id", "look-1").exit_code == 0
+    assert (
+        json.loads(meterbridge("journal", "show", "look-1", "--json", "-c", path).stdout)["status"]
+        == "succeeded"
+    )
+    assert "Cold store" in meterbridge("devices", "-c", path).stdout
+    checked = meterbridge("check", "--connect", "-c", path)
+    assert checked.exit_code == 0, checked.output
+    unknown = meterbridge("send", "--url", demo.url, "shoop", "read")
+    assert (unknown.exit_code, "known are: shop" in unknown.stderr) == (2, True)
+
+
+def test_taken_ports_are_named_with_what_is_used_instead(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for port in (1883, 8080):
+            taker = stack.enter_context(socket.socket())
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                taker.bind(("127.0.0.1", port))
+                taker.listen(1)
+            except OSError:
+                continue  # somebody else has it: taken all the same
+        demo = Running("demo", "--for", "4s", temporary=tmp_path)
+        try:
+            demo.shows("Port 1883 is taken on this machine: the broker uses ")
+            demo.shows("Port 8080 is taken on this machine: the status page uses ")
+            assert demo.status() == 0
+        finally:
+            demo.end()
+    assert "everything is stopped" in demo.lines[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything(tmp_path: Path, number: int) -> None:
+    demo = Running("demo", temporary=tmp_path)
+    try:
+        demo.shows("What passes now")
+        started = children(demo.pid)
+        assert started, "the broker is a child"
+    finally:
+        status = demo.end(number)
+    assert status == 0
+    assert not any(is_alive(pid) for pid in started)
+    assert list(tmp_path.iterdir()) == [], "no temporary files stay"
+
+
+def test_it_stops_with_a_message_when_its_broker_dies(tmp_path: Path) -> None:
+    demo = Running("demo", temporary=tmp_path)
+    try:
+        demo.shows("What passes now")
+        (broker,) = children(demo.pid)
+        os.kill(broker, signal.SIGKILL)
+        assert demo.status() == 1
+    finally:
+        demo.end()
+    assert demo.lines[-1].startswith("meterbridge: the broker ")
+    assert "Traceback" not in demo.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_mosquitto_a_small_broker_serves(tmp_path: Path) -> None:
+    demo = Running("demo", "--broker", "amqtt", "--for", "40s", temporary=tmp_path)
+    try:
+        line = demo.shows("  broker  ")
+        assert line.endswith("(amqtt)")
+        demo.shows("What passes now")
+        result = meterbridge("send", "--url", line.split()[1], BREAKER, "breaker", "off")
+        assert result.exit_code == 0, result.output
+        demo.shows("breaker succeeded")
+        started = children(demo.pid)
+    finally:
+        status = demo.end()
+    assert status == 0
+    assert not any(is_alive(pid) for pid in started)
+
+
+def test_a_breaker_trips_and_comes_back(demo: Demo) -> None:
+    # the last one here: it takes half a minute, in which the tests above run
+    demo.process.shows("overcurrent raised (critical)", within_s=25)
+    demo.process.shows("overcurrent cleared", within_s=25)
