@@ -21,6 +21,11 @@ ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "config.example.yaml"
 ENV = {
     "MQTT_PASSWORD": "FAKEPASSWORD",
+    "HOME_TOKEN": "FAKETOKEN00000000000000000000000",
+    "HOME_PASSWORD": "FAKEPASSWORD",
+    "FLATS_PASSWORD": "FAKEPASSWORD",
+    "ROOF_APP_KEY": "FAKEKEY00000000000000000000000000",
+    "ROOF_GRANT_TYPE": "FAKEGRANT000000000000000000000000",
     "SHOP_APP_SECRET": "00000000000000000000000000000000",
     "SHOP_PUSH_SECRET": "FAKE0000000000000000000000000000",
 }
@@ -41,7 +46,12 @@ ALL_MODELS = {*models(Sections), *(model for spec in VENDORS.values() for model 
 
 def test_example_loads():
     configuration = load(EXAMPLE, VENDORS, ENV)
-    assert [(account.id, account.vendor) for account in configuration.accounts] == [("shop", "wmj")]
+    assert [(account.id, account.vendor) for account in configuration.accounts] == [
+        ("shop", "wmj"),
+        ("home", "iammeter"),
+        ("flats", "jrhsz"),
+        ("roof", "saj"),
+    ]
     assert set(configuration.secrets()) == set(ENV.values())
 
 

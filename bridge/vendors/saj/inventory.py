@@ -1,0 +1,129 @@
+"""Which plants and inverters an account has (page saj 7.1): 4.4 all pages, 4.5 once a day, 4.11 per plant."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+
+from bridge.domain.device import Device
+from bridge.domain.errors import Refused
+from bridge.domain.text import Json
+from bridge.pace.limits import Lane
+from bridge.vendorkit.spec import Kit
+from bridge.vendors.saj import codec, wire
+from bridge.vendors.saj.api import PER_PAGE, SajApi
+from bridge.vendors.saj.codec import Inverter, Plant
+from bridge.vendors.saj.notes import Notes
+from bridge.vendors.saj.settings import SajSettings
+from bridge.vendors.saj.wire import Page, Row
+
+DETAILS_FOR_S = 86400.0
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Each method raises VendorError. Master data are kept over restarts, without what is customer data."""
+
+    settings: SajSettings
+    kit: Kit
+    api: SajApi
+    notes: Notes
+    _details: dict[str, dict[str, Json]] = field(default_factory=dict)
+
+    async def devices(self, lane: Lane) -> list[Device]:
+        """Every plant and every inverter, each id once; plants come first."""
+        plants = await self.plants(lane)
+        devices = {plant.id: await self._plant(plant, lane) for plant in plants}
+        plant_ids = list(devices)
+        for plant_id in plant_ids:
+            for one in await self._inverters(plant_id, lane):
+                key = f"inverter-{one.device_id}" if one.key in plant_ids else one.key
+                made = codec.inverter_device(replace(one, key=key), plant_id, self.kit.policy)
+                devices.setdefault(key, made)
+        return list(devices.values())
+
+    async def plants(self, lane: Lane) -> list[Plant]:
+        """The plant list."""
+        found = await all_pages(lambda page: self.api.plants(page, lane), "plant_id")
+        plants = codec.plants_of(found)
+        self.notes.list_plants(plants, self.kit.clock.now())
+        return plants
+
+    async def loggers(self, plant_id: str, lane: Lane) -> set[str]:
+        """The serials of the data loggers that a plant's devices name."""
+        rows = await all_pages(lambda page: self.api.devices(plant_id, page, lane), "device_id")
+        return {sn for row in rows if (sn := wire.text(wire.fields(row).get("datalogger_sn"))) is not None}
+
+    async def zone(self, plant_id: str | None) -> tzinfo:
+        """The zone of a plant as its master data told it, else the account's."""
+        if plant_id is None:
+            return self.settings.zone
+        if plant_id not in self.notes.zones:
+            kept = await self._kept(plant_id)
+            zone = codec.zone_of(kept.get("data"))
+            if zone is None:
+                return self.settings.zone
+            self.notes.zones[plant_id] = zone
+        return self.notes.zones[plant_id]
+
+    async def _plant(self, plant: Plant, lane: Lane) -> Device:
+        if not self.kit.policy.exposes(plant.id):
+            return codec.plant_device(plant, None, self.kit.policy)
+        kept = await self._kept(plant.id)
+        now_s = self.kit.clock.now().timestamp()
+        if not 0 <= now_s - float(kept.get("at", 0)) < DETAILS_FOR_S:
+            kept = await self._read_details(plant.id, lane) or kept
+        data = kept.get("data")
+        zone = codec.zone_of(data)
+        if zone is not None:
+            self.notes.zones[plant.id] = zone
+        return codec.plant_device(plant, data, self.kit.policy)
+
+    async def _read_details(self, plant_id: str, lane: Lane) -> dict[str, Json] | None:
+        """A plant whose master data are refused is a plant all the same."""
+        try:
+            told = await self.api.plant_details(plant_id, lane)
+        except Refused:
+            return None
+        data = told.data if isinstance(told.data, dict) else {}
+        if not self.kit.policy.customer_data:
+            data = {key: value for key, value in data.items() if not codec.is_private(key)}
+        kept = {"at": int(told.received_at.timestamp()), "data": data}
+        self._details[plant_id] = kept
+        await self.kit.vault.put(f"details:{plant_id}", kept)
+        return kept
+
+    async def _kept(self, plant_id: str) -> dict[str, Json]:
+        if plant_id not in self._details:
+            kept = await self.kit.vault.get(f"details:{plant_id}")
+            self._details[plant_id] = kept if isinstance(kept, dict) else {}
+        return self._details[plant_id]
+
+    async def _inverters(self, plant_id: str, lane: Lane) -> list[Inverter]:
+        try:
+            rows = await all_pages(lambda page: self.api.devices(plant_id, page, lane), "device_id")
+        except Refused as error:
+            self.kit.log.warning(
+                "saj.plant_without_device_list", extra={"plant": plant_id, "reason": error.message}
+            )
+            return []
+        found = codec.inverters_of(rows, await self.zone(plant_id))
+        self.notes.list_inverters(found)
+        return found
+
+
+async def all_pages(fetch: Callable[[int], Awaitable[Page]], id_field: str) -> list[Row]:
+    """The rows of every page, each id once, until the last page or one that repeats the ids of the one before
+    (section 4). A list may shift while it is read."""
+    found: dict[Json, Row] = {}
+    before: list[Json] = []
+    for number in range(1, wire.MAX_PAGES + 1):
+        page = await fetch(number)
+        ids = [wire.text(wire.fields(row).get(id_field)) for row in page.rows]
+        for row_id, row in zip(ids, page.rows, strict=True):
+            found.setdefault(row_id if row_id is not None else f"row {len(found)}", row)
+        if page.is_last(number, PER_PAGE) or ids == before:
+            break
+        before = ids
+    return list(found.values())

@@ -1,0 +1,226 @@
+"""One jrhsz account against a scripted platform: what left the gateway is compared exactly."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.domain.command import Order
+from bridge.domain.device import Device, DeviceKind
+from bridge.domain.errors import Withdrawn
+from bridge.pace.limits import Lane
+from bridge.vendorkit.http import OpenGate, VendorHttp
+from bridge.vendorkit.spec import Kit
+from bridge.vendors.jrhsz import SPEC
+from bridge.vendors.jrhsz.adapter import JrhszAdapter
+from bridge.vendors.jrhsz.settings import JrhszSettings
+
+NOW = datetime(2023, 7, 14, 2, 30, tzinfo=UTC)
+"""10:30 in China."""
+USERNAME = "demo_user"
+PASSWORD = "FAKE-PASSWORD-0000"
+TOKEN = "RkFLRS0wMDAw+/8="
+ENERGY, WATER, OTHER = "000000000002", "000000000001", "t3"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "jrhsz"
+
+LOGIN = {"code": 200, "data": TOKEN, "msg": "登录成功"}
+OK = {"code": 200, "msg": "操作成功"}
+TOO_FAST = {"code": 1011, "msg": "访问过快"}
+EXPIRED = {"code": 1007, "msg": "Token已过期"}
+NO_RIGHT = {"code": 1009, "msg": "无权限"}
+
+
+def fixture(name: str) -> dict[str, Any]:
+    """A test vector of the page, section 12."""
+    page: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
+    return page
+
+
+def rows(*data: Any) -> dict[str, Any]:
+    return {"code": 200, "data": list(data), "msg": "操作成功", "totalCount": 1}
+
+
+def listed(table_no: str, type_code: Any = "11", **fields: Any) -> dict[str, Any]:
+    """A row of 4.2."""
+    row = {"project_code": "demo", "deviceId": f"D{table_no}", "deviceName": "m", "tableNo": table_no}
+    return row | {"tableType": type_code, "onlineAt": "", "netStatis": "在线", "gate": "合闸"} | fields
+
+
+def latest(table_no: str, reading: str, at: str, gate: str = "合闸") -> dict[str, Any]:
+    """A row of 4.3."""
+    row = {"deviceId": f"D{table_no}", "tableNo": table_no, "reading": reading}
+    return row | {"readTime": at, "gate": gate}
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.seconds += seconds
+
+
+class FakeEffect:
+    """Counts how often something left; refuses after so many times."""
+
+    def __init__(self, allowed: int = 9) -> None:
+        self.count = 0
+        self.allowed = allowed
+
+    @property
+    def left(self) -> bool:
+        return self.count > 0
+
+    async def leaving(self) -> None:
+        if self.count >= self.allowed:
+            raise Withdrawn("expired")
+        self.count += 1
+
+
+class FakeVault:
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    async def get(self, key: str) -> Any:
+        return self.kept.get(key)
+
+    async def put(self, key: str, value: Any) -> None:
+        self.kept[key] = value
+
+
+Reply = dict[str, Any] | bytes | httpx.Response | Exception
+
+
+class FakeCloud:
+    """Answers from a script, in order; keeps every request. Logins have a script of their own, by default good."""
+
+    def __init__(self) -> None:
+        self.script: list[Reply] = []
+        self.logins: list[Reply] = []
+        self.stale: set[str] = set()
+        self.requests: list[httpx.Request] = []
+
+    def will(self, *replies: Reply) -> None:
+        self.script.extend(replies)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if request.url.path == "/user/login":
+            reply: Reply = self.logins.pop(0) if self.logins else LOGIN
+        elif any(f'"{token}"'.encode() in request.content for token in self.stale):
+            reply = EXPIRED
+        else:
+            assert self.script, f"nothing scripted for {request.url.path}"
+            reply = self.script.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        if isinstance(reply, httpx.Response):
+            return reply
+        return httpx.Response(200, content=reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+
+    @property
+    def words(self) -> list[str]:
+        """What was asked, in short: the end points."""
+        return [request.url.path.rpartition("/")[2] for request in self.requests]
+
+    def bodies(self, endpoint: str) -> list[dict[str, Any]]:
+        """The parameters of the calls of an end point, without token and name where there are any."""
+        found = []
+        for request in self.requests:
+            if request.url.path.endswith(f"/{endpoint}"):
+                body = json.loads(request.content)
+                if endpoint != "login":
+                    assert list(body)[:2] == ["token", "admin_user_name"]
+                    assert body.pop("admin_user_name") == USERNAME
+                    body.pop("token")
+                found.append(body)
+        return found
+
+    def tokens(self) -> list[str]:
+        return [
+            json.loads(request.content)["token"]
+            for request in self.requests
+            if request.url.path != "/user/login"
+        ]
+
+
+class RecordingGate(OpenGate):
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], Lane]] = []
+        self.blocked: list[tuple[str, float]] = []
+
+    def slot(self, uses: Any, lane: Lane) -> Any:
+        self.calls.append(([limit for limit, _ in uses], lane))
+        return super().slot(uses, lane)
+
+    async def block(self, limit: str, key: str, for_s: float) -> None:
+        self.blocked.append((limit, for_s))
+
+
+class Account:
+    """The adapter of one account and everything it touches."""
+
+    def __init__(self, vault: FakeVault | None = None, **options: Any) -> None:
+        fields: dict[str, Any] = {
+            "id": "flats", "vendor": "jrhsz", "base_url": "http://cloud.example.invalid",
+            "username": USERNAME, "password": PASSWORD,
+        }  # fmt: skip
+        self.settings = JrhszSettings.model_validate(fields | options)
+        self.policy = self.settings.policy(("*",), ())
+        self.cloud, self.clock, self.gate = FakeCloud(), FakeClock(), RecordingGate()
+        self.vault = vault or FakeVault()
+        self.effect = FakeEffect()
+        self.http = VendorHttp(
+            self.settings.base_url, self.gate, self.clock, transport=httpx.MockTransport(self.cloud)
+        )
+        log = logging.getLogger("test.jrhsz")
+        kit = Kit(self.http, self.clock, random.Random(1), log, self.vault, self.policy)
+        adapter = SPEC.build(self.settings, kit)
+        assert isinstance(adapter, JrhszAdapter)
+        self.adapter = adapter
+
+    def device(
+        self, table_no: str = ENERGY, kind: DeviceKind = DeviceKind.ELECTRICITY_METER, **info: Any
+    ) -> Device:
+        vendor_info = {"deviceId": f"D{table_no}", "tableType": "5"} | info
+        return Device("flats", "jrhsz", table_no, kind, vendor_info=vendor_info)
+
+    def water(self) -> Device:
+        return self.device(WATER, DeviceKind.WATER_METER, tableType="2")
+
+    def order(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> Order:
+        device = fields.pop("device", self.device())
+        spec = self.adapter.commands(device)[command]
+        fields.setdefault("dispatched_at", NOW)
+        return Order("c1", "flats", device, spec, spec.params.model_validate(params or {}), **fields)
+
+    async def run(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:
+        return await self.adapter.execute(self.order(command, params, **fields), self.effect)
+
+    async def know(self, *meters: dict[str, Any]) -> list[Device]:
+        """The inventory, read once."""
+        self.cloud.will(rows(*meters))
+        return list(await self.adapter.inventory())
+
+    async def batches(self, key: str, *devices: Device) -> list[Any]:
+        chosen = devices or (self.device(tableType="11"), self.water())
+        tasks = {task.key: task for task in self.adapter.poll_tasks(chosen)}
+        return [batch async for batch in self.adapter.poll(tasks[key])]
+
+    async def poll(self, key: str, *devices: Device) -> list[Any]:
+        """The observations of one run of a task."""
+        return [one for batch in await self.batches(key, *devices) for one in batch.observations]

@@ -1,0 +1,368 @@
+"""Inventory and polling of one account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from bridge.domain.device import Device, DeviceKind
+from bridge.domain.errors import LostAnswer, Refused
+from bridge.domain.observation import AlarmMessage, Availability, Event, Origin, Reading, Words
+from bridge.pace.limits import Lane
+from tests.unit.vendors.saj.bench import (
+    ALARMS,
+    DEVICE_ID,
+    INVERTER,
+    LATEST,
+    NOW,
+    OVERVIEW,
+    PLANT,
+    PLANT_DEVICE,
+    SERIAL,
+    Account,
+    bad,
+    body,
+    good,
+)
+
+DETAILS = {"name": "Demo plant", "address1": "1 Road", "city": "Town", "timezone": "+08:00", "plant_type": 1,
+           "ownercontact": "private"}  # fmt: skip
+EMPTY = good({"count": 0, "datas": []})
+
+
+def plants(*rows: dict[str, Any], count: int | None = None) -> dict[str, Any]:
+    return good({"count": len(rows) if count is None else count, "plants": list(rows)})
+
+
+def devices(*rows: dict[str, Any]) -> dict[str, Any]:
+    return good({"count": len(rows), "devices": list(rows)})
+
+
+def record(at: str, power: float = 100, **more: Any) -> dict[str, Any]:
+    return good({"count": 1, "datas": [{"power": power, "time": at, **more}]})
+
+
+ONE = {"plant_id": int(PLANT), "name": "Demo plant", "status": 1, "peak_power": 2.75}
+
+
+async def test_plants_and_inverters_are_described_with_their_links(account: Account) -> None:
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("plant/details", good(DETAILS))
+    account.cloud.will("device/list", body("devices"))
+    plant, inverter = await account.adapter.inventory()
+    assert (plant.native_id, plant.kind, plant.name, plant.address) == (
+        PLANT, DeviceKind.SOLAR_PLANT, "Demo plant", "1 Road, Town",
+    )  # fmt: skip
+    assert plant.vendor_info == {"peak_power": Decimal("2.75"), "timezone": "+08:00", "plant_type": 1}
+    assert "ownercontact" not in {**plant.vendor_info, **plant.customer_info}
+    assert (inverter.native_id, inverter.kind, inverter.parent) == (SERIAL, DeviceKind.INVERTER, PLANT)
+    assert account.cloud.asked("plant/list") == [{"page": "1", "perpage": "100", "locale": "en-US"}]
+    assert account.cloud.asked("plant/details") == [{"plant_id": PLANT, "locale": "en-US"}]
+    assert account.cloud.asked("device/list") == [{"plant_id": PLANT, "page": "1", "perpage": "100"}]
+    assert {lane for _, lane in account.gate.calls} == {Lane.INVENTORY}
+
+
+async def test_master_data_are_read_once_a_day_also_over_restarts(account: Account) -> None:
+    for hour in (0, 1, 23):
+        account.clock.seconds = hour * 3600
+        account.cloud.will("plant/list", plants(ONE))
+        account.cloud.will("device/list", devices())
+        if hour == 0:
+            account.cloud.will("plant/details", good(DETAILS))
+        (plant,) = await account.adapter.inventory()
+        assert plant.vendor_info["plant_type"] == 1
+        account = account.restarted()
+    assert b"private" not in b"".join(account.vault.kept.values())
+    account.clock.seconds = 86400
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("device/list", devices())
+    account.cloud.will("plant/details", good(DETAILS))
+    await account.adapter.inventory()
+
+
+async def test_all_pages_are_read_and_a_shifted_row_counts_once(account: Account) -> None:
+    rows = [{"plant_id": number, "status": 1} for number in range(1, 151)]
+    account.cloud.will(
+        "plant/list", plants(*rows[:100], count=150), plants(*rows[99:149], rows[149], count=151)
+    )
+    account.cloud.will("plant/details", *[good({})] * 150)
+    account.cloud.will("device/list", *[devices()] * 150)
+    assert len(await account.adapter.inventory()) == 150
+    assert [asked["page"] for asked in account.cloud.asked("plant/list")] == ["1", "2"]
+
+
+async def test_a_page_that_repeats_itself_ends_the_list(account: Account) -> None:
+    rows = [{"plant_id": number, "current_power": 0} for number in range(1, 101)]
+    moved = [{**row, "current_power": 1} for row in rows]
+    account.cloud.will("plant/list", plants(*rows, count=900), plants(*moved, count=900))
+    account.cloud.will("plant/details", *[good({})] * 100)
+    account.cloud.will("device/list", *[devices()] * 100)
+    assert len(await account.adapter.inventory()) == 100
+
+
+@pytest.mark.parametrize("code", [10005, 10014])
+async def test_newer_twins_take_the_place_of_closed_end_points(account: Account, code: int) -> None:
+    account.cloud.will("plant/list", bad(code))
+    account.cloud.will("plant/listsign", body("plants_as_users"))
+    account.cloud.will("plant/details", bad(code))
+    account.cloud.will("device/list", bad(code))
+    account.cloud.will("device/listsign", body("devices"))
+    plant, inverter = await account.adapter.inventory()
+    assert (plant.native_id, inverter.native_id) == (PLANT, SERIAL)
+    account.cloud.will("device/inverter/alarm", httpx.Response(404))
+    account.cloud.will("device/inverter/alarmsign", body("alarms"), body("alarms"))
+    assert len(await account.poll(ALARMS)) == 3
+    assert await account.poll(ALARMS) == []
+    assert account.cloud.words.count("device/inverter/alarm") == 1
+
+
+async def test_a_plant_whose_devices_are_refused_does_not_hide_the_others(account: Account) -> None:
+    account.cloud.will("plant/list", plants({"plant_id": 1}, {"plant_id": 2}))
+    account.cloud.will("plant/details", good(None), good({}))
+    account.cloud.will("device/list", bad(10006), body("devices"))
+    found = [device.native_id for device in await account.adapter.inventory()]
+    assert found == ["1", "2", SERIAL]
+
+
+async def test_ids_of_plants_and_inverters_do_not_collide(account: Account) -> None:
+    account.cloud.will("plant/list", plants({"plant_id": 7}))
+    account.cloud.will("plant/details", good({}))
+    account.cloud.will("device/list", devices({"device_id": 7}, {"device_id": 8}))
+    found = [device.native_id for device in await account.adapter.inventory()]
+    assert found == ["7", "inverter-7", "8"]
+
+
+async def test_excluded_plants_cost_no_master_data(make: Callable[..., Account]) -> None:
+    account = make(devices={"include": [SERIAL]})
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("device/list", body("devices"))
+    assert len(await account.adapter.inventory()) == 2
+    account.clock.seconds = 61
+    assert await account.poll("plants") == []
+
+
+async def test_tasks_and_their_costs(make: Callable[..., Account]) -> None:
+    account = make(events=True)
+    unknown = Device("roof", "saj", "X", DeviceKind.INVERTER)
+    tasks = {task.key: task for task in account.adapter.poll_tasks([PLANT_DEVICE, INVERTER, unknown])}
+    assert {key: (task.interval_s, task.lane, task.devices) for key, task in tasks.items()} == {
+        "plants": (60, "inventory", ()),
+        OVERVIEW: (900, "poll", (PLANT,)),
+        LATEST: (300, "poll", (SERIAL,)),
+        ALARMS: (900, "alarms", (SERIAL,)),
+        f"events:{DEVICE_ID}:{PLANT}": (900, "alarms", (SERIAL,)),
+    }
+    assert tasks["plants"].costs == {"requests": 60 / 3600}
+    assert tasks[LATEST].costs == {"requests": 1.0}
+    assert account.adapter.poll_tasks([]) == []
+    assert account.adapter.push is None
+
+
+async def test_the_status_that_the_inventory_saw_is_told_without_a_call(account: Account) -> None:
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("plant/details", good(DETAILS))
+    account.cloud.will("device/list", devices())
+    await account.adapter.inventory()
+    words, availability = await account.poll("plants")
+    assert words == Words(PLANT, NOW, Origin.POLL, {"plant_status": "running"})
+    assert availability.said
+    assert await account.poll("plants") == []
+    account.clock.seconds = 3600
+    account.cloud.will("plant/list", plants({**ONE, "status": 10}))
+    words, availability = await account.poll("plants")
+    assert words.metrics == {"plant_status": "communication_error"}
+    assert not availability.online
+
+
+async def test_rated_power_counts_only_where_the_overview_has_none(account: Account) -> None:
+    account.cloud.will("plant/list", plants(ONE))
+    await account.poll("plants")
+    account.cloud.will("plant/data", good({"current_power": 1}), body("plant_data"), bad(10005))
+    words, reading = await account.poll(OVERVIEW)
+    assert (words.metrics, reading.metrics) == ({"peak_power": 2750}, {"active_power": 1000})
+    (reading,) = await account.poll(OVERVIEW)
+    assert reading.metrics["peak_power"] == 341420
+    (words,) = await account.poll(OVERVIEW)
+    assert words.metrics == {"peak_power": 2750}
+
+
+async def test_an_overview_without_values_is_no_record(account: Account) -> None:
+    account.cloud.will("plant/data", good({}), good(None), {"error_code": 0})
+    for _ in range(3):
+        assert await account.poll(OVERVIEW) == []
+
+
+async def test_the_latest_record_is_asked_for_the_plants_day(account: Account) -> None:
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("plant/details", good({"timezone": "-12:00"}))
+    account.cloud.will("device/list", devices())
+    await account.adapter.inventory()
+    account.cloud.will("device/inverter/datasigns", record("2017-06-07T02:58:00Z"))
+    alive, reading = await account.poll(LATEST)
+    assert account.cloud.asked("device/inverter/datasigns") == [
+        {"device_id": DEVICE_ID, "end_date": "2017-06-06"}
+    ]
+    assert alive == Availability(SERIAL, True, NOW, Origin.POLL, said=False)
+    assert reading.observed_at == datetime(2017, 6, 7, 2, 58, tzinfo=UTC)
+
+
+async def test_of_several_records_the_newest_counts(account: Account) -> None:
+    rows = [
+        {"power": 1, "time": "2017-06-07T10:55:00"},
+        {"power": 2, "time": "2017-06-07T02:56:00Z"},
+        {"power": 3},
+    ]
+    account.cloud.will("device/inverter/datasigns", good({"datas": rows}))
+    _alive, reading = await account.poll(LATEST)
+    assert reading.metrics == {"active_power": 2}
+    account.cloud.will("device/inverter/datasigns", good({"datas": rows[2:]}))
+    _alive, reading = await account.poll(LATEST)
+    assert (reading.metrics, reading.observed_at) == ({"active_power": 3}, None)
+
+
+async def test_yesterday_is_asked_after_midnight_and_at_the_first_look(account: Account) -> None:
+    day = "device/inverter/datasigns"
+    account.cloud.will(day, EMPTY, EMPTY)
+    (alive,) = await account.poll(LATEST)
+    assert not alive.online
+    account.cloud.will(day, EMPTY)
+    await account.poll(LATEST)
+    account.clock.seconds = 13.5 * 3600
+    account.cloud.will(day, EMPTY, record("2017-06-07T15:00:00Z", 0))
+    alive, reading = await account.poll(LATEST)
+    assert [asked["end_date"] for asked in account.cloud.asked(day)] == [
+        "2017-06-07", "2017-06-06", "2017-06-07", "2017-06-08", "2017-06-07",
+    ]  # fmt: skip
+    assert (reading.metrics, alive.online) == ({"active_power": 0}, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "at", "power", "asleep"),
+    [
+        (1, "2017-06-07T02:58:00Z", 100, False),
+        (5, "2017-06-07T02:58:00Z", 100, False),
+        (5, "2017-06-07T02:58:00Z", 0, True),
+        (4, "2017-06-07T01:00:00Z", 0, True),
+        (1, "2017-06-07T02:58:00Z", 0, False),
+        (1, "2017-06-07T01:00:00Z", 0, True),
+        (1, "2017-06-07T01:00:00Z", 100, False),
+    ],
+)
+async def test_a_sleeping_inverter_is_read_every_half_hour(
+    account: Account, status: int, at: str, power: float, asleep: bool
+) -> None:
+    account.cloud.will("plant/list", plants({**ONE, "status": status}))
+    await account.poll("plants")
+    account.cloud.will("device/inverter/datasigns", record(at, power))
+    (batch,) = await account.batches(LATEST)
+    assert batch.next_in_s == (1800 if asleep else None)
+
+
+async def test_a_device_list_keeps_an_inverter_on_line(account: Account) -> None:
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("plant/details", good({}))
+    row = {"device_id": int(DEVICE_ID), "device_sn": SERIAL, "last_update_time": "2017-06-07T02:45:00Z"}
+    account.cloud.will("device/list", devices(row))
+    await account.adapter.inventory()
+    account.cloud.will("device/inverter/datasigns", record("2017-06-07T01:00:00Z"))
+    alive, _reading = await account.poll(LATEST)
+    assert alive.online
+
+
+async def test_what_the_vendor_cannot_serve_is_asked_for_less_and_less_often(account: Account) -> None:
+    account.cloud.will("plant/data", bad(10001), bad(10001), bad(55555), body("plant_data"))
+    for wait_s in (30, 60):
+        with pytest.raises(LostAnswer):
+            await account.poll(OVERVIEW)
+        (batch,) = await account.batches(OVERVIEW)
+        assert (batch.observations, batch.next_in_s) == ((), wait_s)
+        account.clock.seconds += wait_s
+    with pytest.raises(LostAnswer):
+        await account.poll(OVERVIEW)
+    (batch,) = await account.batches(OVERVIEW)
+    assert batch.next_in_s == 1200
+    account.clock.seconds += 1200
+    assert await account.poll(OVERVIEW)
+
+
+async def test_a_lost_answer_makes_no_pause_of_its_own(account: Account) -> None:
+    account.cloud.will("plant/data", httpx.ReadTimeout("slow"), httpx.Response(500), body("plant_data"))
+    for _ in range(2):
+        with pytest.raises(LostAnswer):
+            await account.poll(OVERVIEW)
+    assert await account.poll(OVERVIEW)
+
+
+async def test_equal_times_may_count_as_cleared(make: Callable[..., Account]) -> None:
+    account = make(alarm_equal_times="cleared")
+    account.cloud.will("device/inverter/alarm", body("alarms"))
+    first, *_ = await account.poll(ALARMS)
+    assert first.cleared
+
+
+async def test_events_are_read_where_the_account_wants_them(make: Callable[..., Account]) -> None:
+    account = make(events=True)
+    account.cloud.will("device/inverter/eventsign", body("alarms"))
+    seen = await account.poll(f"events:{DEVICE_ID}:{PLANT}")
+    assert [type(one) for one in seen] == [Event] * 3
+    assert (seen[2].code, seen[2].vendor_code) == ("vendor_e_21", "E-21")
+
+
+async def test_a_position_is_kept_only_when_all_was_taken_in(account: Account) -> None:
+    account.cloud.will("device/inverter/alarm", body("alarms"), body("alarms"))
+    task = next(task for task in account.adapter.poll_tasks([INVERTER]) if task.key == ALARMS)
+    run = account.adapter.poll(task)
+    await run.__anext__()
+    await run.aclose()  # type: ignore[attr-defined] # an async generator
+    assert [type(one) for one in await account.poll(ALARMS)] == [AlarmMessage] * 3
+
+
+async def test_reading_a_device_without_data_fails(account: Account) -> None:
+    account.cloud.will("device/inverter/datasigns", EMPTY, EMPTY)
+    with pytest.raises(Refused) as raised:
+        await account.run("read", device=INVERTER)
+    assert raised.value.code == "no_answer"
+
+
+async def test_reading_goes_before_polling_and_ends_with_the_record(account: Account) -> None:
+    account.cloud.will("device/inverter/datasigns", body("latest"))
+    outcome = await account.run("read", device=INVERTER)
+    assert isinstance(outcome.observations[-1], Reading)
+    account.cloud.will("plant/data", body("plant_data"))
+    outcome = await account.run("read", device=PLANT_DEVICE)
+    assert isinstance(outcome.observations[-1], Reading)
+    assert [lane for _, lane in account.gate.calls] == [Lane.READ] * 3
+    with pytest.raises(Refused):
+        await account.run("read", device=Device("roof", "saj", "X", DeviceKind.INVERTER))
+
+
+async def test_the_check_counts_the_plants(account: Account) -> None:
+    account.cloud.will("plant/list", body("plants"))
+    assert await account.adapter.check() == "credentials accepted; 2 plants"
+    assert account.cloud.asked("plant/list") == [{"page": "1", "perpage": "1", "locale": "en-US"}]
+
+
+async def test_dry_runs_of_device_commands_show_the_first_request(account: Account) -> None:
+    base = "https://cloud.example.invalid/"
+    span = {"start": "2017-06-01", "end": "2017-06-09"}
+    shown = [
+        account.adapter.preview(account.order(command, given, device)).url.removeprefix(base)
+        for command, given, device in (
+            ("read", {}, PLANT_DEVICE),
+            ("read", {}, INVERTER),
+            ("history", span, PLANT_DEVICE),
+            ("history", span, INVERTER),
+        )
+    ]
+    assert shown == [
+        f"plant/data?plant_id={PLANT}",
+        f"device/inverter/datasigns?device_id={DEVICE_ID}&end_date=2017-06-07",
+        f"plant/power?plant_id={PLANT}&date=2017-06-01",
+        f"device/inverter/data?device_id={DEVICE_ID}&start_date=2017-06-01&end_date=2017-06-07&perpage=1000",
+    ]
+    assert account.cloud.requests == []
