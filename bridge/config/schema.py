@@ -20,7 +20,7 @@ class _AsWritten(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """The schema of a field with a default."""
         result = super().default_schema(schema)
-        if "default" in result and _is_duration(schema["schema"]):
+        if result.get("default") is not None and _is_duration(schema["schema"]):
             default = schema["default"]
             many = isinstance(default, tuple)
             result["default"] = [duration_text(item) for item in default] if many else duration_text(default)

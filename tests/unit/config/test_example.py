@@ -26,6 +26,9 @@ ENV = {
     "FLATS_PASSWORD": "FAKEPASSWORD",
     "ROOF_APP_KEY": "FAKEKEY00000000000000000000000000",
     "ROOF_GRANT_TYPE": "FAKEGRANT000000000000000000000000",
+    "GAS_API_KEY": "FAKEKEY0000000000000000000000gas",
+    "GAS_PASSWORD": "FAKEPASSWORDGAS",
+    "GAS_PUSH_SECRET": "FAKE0000000000000000000000000gas",
     "SHOP_APP_SECRET": "00000000000000000000000000000000",
     "SHOP_PUSH_SECRET": "FAKE0000000000000000000000000000",
 }
@@ -51,6 +54,7 @@ def test_example_loads():
         ("home", "iammeter"),
         ("flats", "jrhsz"),
         ("roof", "saj"),
+        ("gas", "iotmeter"),
     ]
     assert set(configuration.secrets()) == set(ENV.values())
 
