@@ -8,11 +8,11 @@ import logging
 import random
 import secrets as tokens
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bridge.app.accounts import RETIRE_S, Account, Surroundings, build_account, default_kind
-from bridge.app.ledgers import StoreLedger
+from bridge.app.accounts import Surroundings
+from bridge.app.fleet import Fleet, clear_account
 from bridge.app.page import status_page
 from bridge.app.reporting import Reporter
 from bridge.app.samples import samples
@@ -22,14 +22,14 @@ from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
 from bridge.domain.command import CommandState
 from bridge.domain.device import DeviceKind
-from bridge.domain.errors import ConfigError, StoreError, VendorError
+from bridge.domain.errors import ConfigError, StoreError
 from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Batch, Observation
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
 from bridge.flow.admission import Admission
 from bridge.flow.carrier import Carrier
-from bridge.flow.desk import clear, device_from
+from bridge.flow.desk import clear
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
@@ -43,13 +43,11 @@ from bridge.ops.clock import SystemClock
 from bridge.ops.log import Redactor
 from bridge.ops.metrics import Metrics
 from bridge.ops.systemd import Notifier
-from bridge.pace.gate import SlotNote
 from bridge.ports import Clock
 from bridge.push.doors import Doors
 from bridge.push.server import HttpServer, Pages, build_app
 from bridge.store.protocols import JournalRow, OutboxRow, RetainedRow, Tx
 from bridge.store.sqlite.database import SqliteStore
-from bridge.vendorkit.settings import AccountSettings
 from bridge.vendorkit.spec import VendorSpec
 
 log = logging.getLogger("bridge")
@@ -91,8 +89,7 @@ class Gateway:
         self._notifier = notifier or Notifier()
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, hides nothing
         self._topics = Topics(configuration.mqtt.base_topic)
-        self._accounts: dict[str, Account] = {}
-        self._retired: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
@@ -147,7 +144,7 @@ class Gateway:
         self._redactor.add(self.configuration.secrets())
         await self.store.open()
         identity, fresh = await self.store.run(_identity)
-        self._around = Surroundings(
+        around = Surroundings(
             self.store,
             self.roster,
             self.intake,
@@ -157,13 +154,14 @@ class Gateway:
             self._rng,
             fresh_store=fresh,
         )
+        self.fleet = Fleet(self._source.vendors, around)
         self.reporter = Reporter(
             self.store,
             self._topics,
             self._clock,
             self.roster,
             self.health,
-            self._accounts,
+            self.fleet.accounts,
             self.configuration.state.spool_max,
             identity,
         )
@@ -183,11 +181,9 @@ class Gateway:
         self._enter_gateway()
         await self._clear_strangers()
         await self.store.run(self.settler.load_open)
-        notes = await StoreLedger(self.store).read()
-        for settings in self.configuration.accounts:
-            await self._begin(settings, notes)
-        self._accounts_changed()
-        await self.session.set_accounts([GATEWAY, *self._accounts])
+        await self.fleet.begin(self.configuration)
+        self.doors.set(self.fleet.doors())
+        await self.session.set_accounts([GATEWAY, *self.fleet.accounts])
         await self._start_http()
         await self.dispatcher.adopt()
         for account, device in await self.store.run(lambda tx: list(tx.devices.dirty())):
@@ -219,9 +215,9 @@ class Gateway:
             self.settler,
             self._clock,
             reload=self.reload,
-            refresh=self._refresh,
+            refresh=self.fleet.refresh,
             diagnostics=self.reporter.diagnostics,
-            accounts=lambda: sorted(self._accounts),
+            accounts=lambda: sorted(self.fleet.accounts),
         )
         policy = AccountPolicy(GATEWAY, GATEWAY, allow=commands.allow, confirm=frozenset(commands.confirm))
         self.roster.enter(policy, self._executor, DeviceKind.METER)
@@ -262,8 +258,7 @@ class Gateway:
                 ("watchdog", self._watchdog()),
             )
         ]
-        for account in self._accounts.values():
-            account.start()
+        self.fleet.start()
         stop = asyncio.get_running_loop().create_task(self._stop.wait())
         done, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -277,8 +272,8 @@ class Gateway:
         self._notifier.stopping()
         if self.http is not None:
             await self.http.stop()
-        for account in self._accounts.values():
-            await account.stop()
+        if hasattr(self, "fleet"):
+            await self.fleet.stop()
         await self.dispatcher.aclose(STOP_COMMANDS_S)
         with contextlib.suppress(StoreError):
             for name, device in await self.store.run(lambda tx: list(tx.devices.dirty())):
@@ -288,54 +283,12 @@ class Gateway:
             if self.session.connected:
                 await self.publisher.drain(STOP_DRAIN_S)
             await self.session.stop()
-        for task in (*getattr(self, "_tasks", []), *self._retired):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*getattr(self, "_tasks", []), *self._retired, return_exceptions=True)
-        for account in self._accounts.values():
-            await account.aclose()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "fleet"):
+            await self.fleet.aclose()
         await self.store.close()
-
-    # accounts ---------------------------------------------------------------------------------------------------
-
-    async def _begin(self, settings: AccountSettings, notes: Sequence[SlotNote]) -> Account:
-        spec = self._source.vendors[settings.vendor]
-        account = build_account(settings, spec, self.configuration, self._around, notes)
-        self._accounts[settings.id] = account
-        self.roster.enter(account.policy, account.adapter, default_kind(spec))
-        self.health.enter(settings.id)
-        await self._recall_devices(account)
-        if spec.local_inventory:
-            with contextlib.suppress(VendorError):
-                await account.poller.refresh()
-        return account
-
-    async def _recall_devices(self, account: Account) -> None:
-        """The devices that were known before: commands to them are understood before the vendor has answered."""
-        name, kind = account.settings.id, default_kind(account.spec)
-        rows = await self.store.run(lambda tx: list(tx.devices.of_account(name)))
-        known = [device_from(account.policy, row, kind) for row in rows if account.policy.exposes(row.device)]
-        self.roster.replace(name, known)
-
-    async def _end(self, name: str, gone: bool) -> None:
-        account = self._accounts.pop(name)
-        await account.stop()
-        self.roster.leave(name)
-        self.health.leave(name)
-        task = asyncio.get_running_loop().create_task(self._retire(account), name=f"retire-{name}")
-        self._retired.add(task)
-        task.add_done_callback(self._retired.discard)
-        if gone:
-            await self.store.run(lambda tx: _clear_account(tx, name))
-
-    async def _retire(self, account: Account) -> None:
-        """Calls under way get their answer before the connections close."""
-        try:
-            await self._clock.sleep(RETIRE_S)
-        finally:
-            await account.aclose()
-
-    def _accounts_changed(self) -> None:
-        self.doors.set([door for account in self._accounts.values() if (door := account.door()) is not None])
 
     async def _clear_strangers(self) -> None:
         """Retained topics that the ledger says are ours but that nothing stands behind any more: of accounts that
@@ -347,7 +300,7 @@ class Gateway:
 
         def work(tx: Tx) -> None:
             for name in set(tx.devices.accounts()) - accounts:
-                _clear_account(tx, name)
+                clear_account(tx, name)
             for kept in tx.retained.all():
                 gone = kept.account != "" and kept.account not in accounts
                 elsewhere = not kept.topic.startswith(base)
@@ -358,9 +311,6 @@ class Gateway:
             tx.retained.put(RetainedRow(presence, "", "", b""))
 
         await self.store.run(work)
-
-    async def _refresh(self, name: str) -> int:
-        return await self._accounts[name].poller.refresh()
 
     # reload -----------------------------------------------------------------------------------------------------
 
@@ -384,40 +334,16 @@ class Gateway:
     async def _follow(self, new: Configuration) -> Json:
         old, self.configuration = self.configuration, new
         self._redactor.add(new.secrets())
-        before = {settings.id: settings for settings in old.accounts}
-        after = {settings.id: settings for settings in new.accounts}
-        rules_changed = (old.commands.allow, old.commands.confirm) != (
-            new.commands.allow,
-            new.commands.confirm,
-        )
-        removed = [name for name in before if name not in after]
-        changed = [
-            name for name in after if name in before and (rules_changed or before[name] != after[name])
-        ]
-        added = [name for name in after if name not in before]
-        for name in removed:
-            await self._end(name, gone=True)
-        for name in changed:
-            await self._end(name, gone=False)
-        notes = await StoreLedger(self.store).read()
-        self._around.fresh_store = False
-        for name in (*changed, *added):
-            (await self._begin(after[name], notes)).start()
-        self._accounts_changed()
-        if rules_changed:
-            self._enter_gateway()
-        await self.session.set_accounts([GATEWAY, *self._accounts])
+        difference = await self.fleet.follow(old, new)
+        self.doors.set(self.fleet.doors())
+        self._enter_gateway()
+        await self.session.set_accounts([GATEWAY, *self.fleet.accounts])
         await self.reporter.round()
-        await self.dispatcher.adopt(added)
+        await self.dispatcher.adopt(difference.added)
         restart = _needing_restart(old, new)
-        log.info(
-            "reload.done",
-            extra={"added": added, "changed": changed, "removed": removed, "restart_needed": restart},
-        )
-        return {
-            "accounts": {"added": added, "changed": changed, "removed": removed},
-            "restart_needed": restart,
-        }
+        accounts = {name: list(ids) for name, ids in asdict(difference).items()}
+        log.info("reload.done", extra={**accounts, "restart_needed": restart})
+        return {"accounts": accounts, "restart_needed": restart}
 
     # what the parts tell ----------------------------------------------------------------------------------------
 
@@ -480,7 +406,7 @@ class Gateway:
     def _session_ready(self) -> None:
         self.ready.set()
         self._notifier.ready()
-        self._notifier.status(f"connected, {len(self._accounts)} accounts")
+        self._notifier.status(f"connected, {len(self.fleet.accounts)} accounts")
 
     def _refused(self, publication: Publication, reason: int) -> None:
         log.error("mqtt.publish_refused", extra={"topic": publication.topic, "reason": f"0x{reason:02x}"})
@@ -540,12 +466,3 @@ def _identity(tx: Tx) -> tuple[str, bool]:
     made = tokens.token_hex(4)
     tx.vault.put("", "instance", made)
     return made, True
-
-
-def _clear_account(tx: Tx, name: str) -> None:
-    for kept in tx.retained.all(name):
-        clear(tx, kept)
-    for row in tx.devices.of_account(name):
-        row.gone = True
-        row.dirty = False
-        tx.devices.save(row)
