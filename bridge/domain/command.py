@@ -149,11 +149,14 @@ class AfterLoss:
 @dataclass(frozen=True, slots=True)
 class Follow:
     """When the vendor is asked about a command that it took and works on (`sent`): at these ages, then every
-    `then_every_s`, until `until_s` (or the command's `timeout_s`)."""
+    `then_every_s`, until `until_s`, or, where the command has a `timeout_s`, until `grace_s` after that. What is not
+    decided then ends as `otherwise`: INDETERMINATE where asking again would not be harmless."""
 
     ask_at_s: tuple[float, ...] = ()
     then_every_s: float = 300.0
     until_s: float = 600.0
+    grace_s: float = 0.0
+    otherwise: Status = Status.TIMED_OUT
 
 
 Checker = Callable[["Order"], None]

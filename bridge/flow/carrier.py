@@ -401,13 +401,13 @@ class Carrier:
         """One look at a command that the vendor works on."""
         plan = spec.follow(self.roster.device(row.account, row.device) if row.device else None)
         age_s = self._age_s(row.sent_ms)
-        until_s = row.timeout_s or plan.until_s
+        until_s = plan.until_s if row.timeout_s is None else row.timeout_s + plan.grace_s
         if age_s >= until_s:
             if _asked_at_s(row) < until_s:
                 await self._ask(row, spec)  # the gateway was away when it was due
                 return
             await self._settle(
-                row, Outcome(Status.TIMED_OUT, "no_answer", "the device did not answer in the vendor's time")
+                row, Outcome(plan.otherwise, "no_answer", "the device did not answer in the vendor's time")
             )
             return
         due_s = next_look_s(plan, row.asks)

@@ -5,4 +5,6 @@ from __future__ import annotations
 from bridge.vendorkit.spec import VendorSpec
 from bridge.vendors import iammeter, iotmeter, jrhsz, saj, wmj
 
-VENDORS: dict[str, VendorSpec] = {spec.name: spec for spec in (iammeter.SPEC, iotmeter.SPEC, jrhsz.SPEC, saj.SPEC, wmj.SPEC)}
+VENDORS: dict[str, VendorSpec] = {
+    spec.name: spec for spec in (iammeter.SPEC, iotmeter.SPEC, jrhsz.SPEC, saj.SPEC, wmj.SPEC)
+}

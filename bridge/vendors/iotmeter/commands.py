@@ -106,9 +106,16 @@ def _reading(zone: tzinfo) -> tuple[CommandSpec, ...]:
     )
 
 
-def _follow(questions_s: float = 0.0) -> Follow:
-    """The schedule of page 7.3; the task's own time-out ends it before `until_s` does."""
-    return Follow(_LOOKS, then_every_s=1800.0, until_s=TASK_S + questions_s + DAY_S)
+def _follow(questions_s: float = 0.0, otherwise: Status = Status.TIMED_OUT) -> Follow:
+    """The schedule of page 7.3; the task's own time-out, and the questions that follow it, end it before `until_s`
+    or `grace_s` do."""
+    return Follow(
+        _LOOKS,
+        then_every_s=1800.0,
+        until_s=TASK_S + questions_s + DAY_S,
+        grace_s=questions_s + DAY_S,
+        otherwise=otherwise,
+    )
 
 
 def _task(name: str, description: str, params: type[Params] = NoParams, **rules: Any) -> CommandSpec:
@@ -132,7 +139,7 @@ def _dangerous(name: str, description: str, params: type[Params], questions_s: f
         needs_id=True,
         exclusive=True,
         again=_NEVER_AGAIN,
-        follow=lambda _device: _follow(questions_s),
+        follow=lambda _device: _follow(questions_s, Status.INDETERMINATE),
     )
 
 
