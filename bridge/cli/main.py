@@ -46,7 +46,7 @@ def run(path: str, log_format: str | None, log_level: str | None) -> None:
     type=click.IntRange(1, 200),
     default=4,
     show_default=True,
-    help="Simulated devices per account.",
+    help="Simulated breakers in the shop.",
 )
 @click.option("--no-color", "plain", is_flag=True, help="Plain text, also on a terminal.")
 @click.option(

@@ -18,7 +18,7 @@ from bridge.app.gateway import Gateway, Source
 from bridge.demo.addresses import HOST, Port, free_port
 from bridge.demo.broker import Broker, DemoError, running_broker
 from bridge.demo.clouds import DemoCloud, Tell
-from bridge.demo.fleet import CLOUDS
+from bridge.demo.fleet import clouds as fleet
 from bridge.ops.log import Redactor, set_up
 from bridge.vendors import VENDORS
 
@@ -65,18 +65,27 @@ class Stage:
 async def staged(devices: int, broker_choice: str) -> AsyncIterator[Stage]:
     """Starts everything, gives it once the gateway is ready, and ends everything with the block, whatever ended it.
 
-    `devices`: how many each cloud has. Logs from WARNING on go to standard error. Raises DemoError, BridgeError.
+    `devices`: how many breakers the shop has. Logs from WARNING on go to standard error. Raises DemoError, BridgeError.
     """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meterbridge-demo-")))
         broker = await stack.enter_async_context(running_broker(broker_choice, folder))
         http = free_port(USUAL_HTTP_PORT)
-        clouds = [make(devices) for make in CLOUDS]
-        entries = [await cloud.start(stack, f"http://{HOST}:{http.number}") for cloud in clouds]
+        clouds = fleet(devices)
+        entries = await _started(clouds, stack, f"http://{HOST}:{http.number}")
         path = folder / "config.yaml"
         path.write_text(_configuration(broker, http, entries), encoding="utf-8")
         gateway = await stack.enter_async_context(_running_gateway(path))
         yield Stage(broker, http, clouds, gateway, folder)
+
+
+async def _started(clouds: Sequence[DemoCloud], stack: AsyncExitStack, gateway_url: str) -> Sequence[str]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(cloud.start(stack, gateway_url), name=f"start-{cloud.account}")
+            for cloud in clouds
+        ]
+    return [task.result() for task in tasks]
 
 
 def _configuration(broker: Broker, http: Port, entries: Sequence[str]) -> str:

@@ -91,9 +91,7 @@ class WmjShop:
         return (
             Suggestion(f"switch the {name} off", first, "breaker", "off"),
             Suggestion("and on again", first, "breaker", "on"),
-            Suggestion("read it now", first, "read"),
             Suggestion(f"{other}: off, and on again after 5 seconds", last, "pulse_off", {"delay_s": 5}),
-            Suggestion("trip at 32 A from now on", first, "set_protection", {"overcurrent_a": 32}),
             Suggestion(
                 "what the vendor would be sent",
                 last,
