@@ -110,9 +110,13 @@ class Schedule:
         self._push(planned, max(now, due + min(self._to_place_s(planned, due), DRIFT * planned.interval_s)))
 
     def _to_place_s(self, task: PollTask, due: float) -> float:
-        """Seconds from `due` until the task's own place in its interval comes round."""
+        """Seconds from `due` until the task's own place in its interval comes round; 0 a little after it, because
+        every task starts a little after it is due."""
         place = self._places.get(task.key)
-        return 0.0 if place is None else (place - due) % task.interval_s
+        if place is None:
+            return 0.0
+        to_place_s = (place - due) % task.interval_s
+        return 0.0 if to_place_s > (1 - DRIFT) * task.interval_s else to_place_s
 
     def hurry(self, key: str, now: float) -> None:
         """This task is due now."""

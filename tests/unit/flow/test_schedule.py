@@ -276,3 +276,20 @@ def test_tasks_that_began_together_drift_apart_until_they_are_spread_evenly() ->
     assert max(gaps) <= 66.0 + 1e-6
     last = sorted(times[-1] % 60 for times in starts.values())
     assert all(later - sooner > 5.9 for sooner, later in pairwise(last))
+
+
+def test_a_task_that_always_starts_a_little_late_keeps_its_interval() -> None:
+    tasks = [task(f"read:{n}", 60.0, costs={"requests": 1.0}) for n in range(2)]
+    schedule = planned(*tasks)
+    starts: list[float] = []
+    while len(starts) < 100:
+        due = schedule.next_due()
+        assert due is not None
+        late = due + 0.05
+        taken = schedule.take(late)
+        assert taken is not None
+        if taken.key == "read:1":
+            starts.append(late)
+        schedule.done(taken, late, late)
+    gaps = [later - sooner for sooner, later in pairwise(starts)]
+    assert max(gaps[10:]) < 60.2
