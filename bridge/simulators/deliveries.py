@@ -4,17 +4,55 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from bridge.domain import text
+from bridge.simulators.process import cancelled
 from bridge.simulators.simtime import SimTime
 
 _KEPT = 200_000
 _TIMEOUT_S = 10.0
 _RETRY_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+class Posted(Protocol):
+    """The record of something to post."""
+
+    body: str
+    attempts: int
+    status: int
+    answer: str
+
+
+class Carrier:
+    """Posts JSON to a customer's URLs by one client, which it closes in the end unless it was passed in."""
+
+    def __init__(self, client: httpx.AsyncClient | None) -> None:
+        self._client = client
+        self._owns_client = client is None
+
+    async def attempt(self, record: Posted, url: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """Posts once and puts on record what came back; the answer's bytes, empty if none came."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
+        record.attempts += 1
+        sent = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
+        try:
+            answer = await self._client.post(url, content=record.body.encode(), headers=sent)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            record.status, record.answer = 0, f"{type(error).__name__}: {error}"
+            return b""
+        record.status, record.answer = answer.status_code, answer.text[:500]
+        return answer.content
+
+    async def aclose(self) -> None:
+        if self._client is not None and self._owns_client:
+            client, self._client = self._client, None
+            await client.aclose()
 
 
 @dataclass(slots=True)
@@ -47,8 +85,7 @@ class Deliveries:
         self.retry = retry
         self.sent: deque[Delivery] = deque(maxlen=_KEPT)
         self._time = time
-        self._client = client
-        self._owns_client = client is None
+        self._carrier = Carrier(client)
         self._count = 0
         self._lanes: dict[str, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,14 +114,8 @@ class Deliveries:
 
     async def aclose(self) -> None:
         """Drops what waits and closes the client, unless it was passed in."""
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        if self._client is not None and self._owns_client:
-            client, self._client = self._client, None
-            await client.aclose()
+        await cancelled(self._tasks)
+        await self._carrier.aclose()
 
     def clear(self) -> None:
         self.sent.clear()
@@ -115,17 +146,8 @@ class Deliveries:
         delivery.done_at = self._time.real()
 
     async def _attempt(self, delivery: Delivery) -> None:
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
-        delivery.attempts += 1
-        headers = {"Content-Type": "application/json; charset=utf-8"}
-        try:
-            answer = await self._client.post(self.url, content=delivery.body.encode(), headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            delivery.status, delivery.answer = 0, f"{type(error).__name__}: {error}"
-            return
-        delivery.status, delivery.answer = answer.status_code, answer.text[:500]
-        delivery.accepted = answer.status_code == 200 and _says_success(answer.content)
+        answer = await self._carrier.attempt(delivery, self.url)
+        delivery.accepted = delivery.status == 200 and _says_success(answer)
 
 
 def _says_success(body: bytes) -> bool:

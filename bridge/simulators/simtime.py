@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 
@@ -61,3 +62,13 @@ class HandTime:
     async def sleep(self, seconds: float) -> None:
         self._unix_s += seconds
         await asyncio.sleep(0)
+
+
+async def paced(time: SimTime, rate: float, count: int) -> AsyncIterator[int]:
+    """0 to `count` - 1, `rate` a second of `real`; who is late catches up."""
+    started = time.real()
+    for index in range(count):
+        wait_s = started + index / rate - time.real()
+        if wait_s > 0:
+            await time.sleep(wait_s)
+        yield index

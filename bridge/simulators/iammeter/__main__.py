@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
-import sys
 
 from bridge.simulators.iammeter.app import app
 from bridge.simulators.iammeter.cloud import Account, IammeterCloud, Site, household
 from bridge.simulators.iammeter.meter import Meter, Phase
-from bridge.simulators.serving import served
+from bridge.simulators.process import until_stopped
 from bridge.simulators.simtime import RunningTime
 
 _THREE = ":3"
@@ -63,14 +61,7 @@ def _cloud(chosen: argparse.Namespace) -> IammeterCloud:
 
 
 async def _run(chosen: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with served(app(_cloud(chosen)), chosen.port) as url:
-        sys.stdout.write(f"listening {url}/api/v1\n")
-        sys.stdout.flush()
-        await stop.wait()
+    await until_stopped(app(_cloud(chosen)), chosen.port, "/api/v1")
 
 
 if __name__ == "__main__":

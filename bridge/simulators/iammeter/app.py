@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.domain import text
-from bridge.simulators.faults import respond
+from bridge.simulators.exchange import met, page
 from bridge.simulators.iammeter import control, wire
 from bridge.simulators.iammeter.answers import answer
 from bridge.simulators.iammeter.cloud import IammeterCloud
@@ -48,7 +46,7 @@ async def _get(cloud: IammeterCloud, request: Request) -> Response:
     except wire.Refusal as error:
         refusal = str(error)
         call = cloud.calls.open(cloud.time.real(), endpoint, "")
-        return _close(cloud, call, _json(wire.failure(refusal)), "")
+        return _close(cloud, call, page(wire.failure(refusal)), "")
     if ask is None or ask.endpoint in cloud.missing:
         call = cloud.calls.open(cloud.time.real(), endpoint, "")
         return _close(cloud, call, Response(b"<html>not found</html>", 404, media_type="text/html"), "")
@@ -57,7 +55,7 @@ async def _get(cloud: IammeterCloud, request: Request) -> Response:
         return _close(cloud, call, _denied(cloud), "")
     if cloud.exceeds(ask.endpoint, ask.key):
         return _close(cloud, call, Response(b""), "limit")
-    return await _met(cloud, call, lambda: _answered(cloud, ask))
+    return await met(cloud, call, lambda: _answered(cloud, ask), _native)
 
 
 async def _post(cloud: IammeterCloud, request: Request) -> Response:
@@ -70,22 +68,11 @@ async def _post(cloud: IammeterCloud, request: Request) -> Response:
     if cloud.exceeds("login", address):
         return _close(cloud, call, Response(b""), "limit")
     content_type = request.headers.get("content-type", "")
-    return await _met(cloud, call, lambda: _logged_in(cloud, content_type, body, call.n))
+    return await met(cloud, call, lambda: _logged_in(cloud, content_type, body, call.n), _native)
 
 
-async def _met(cloud: IammeterCloud, call: Call, act: Any) -> Response:
-    """The answer, unless a fault is planned for it."""
-    fault = cloud.faults.take(call.endpoint, call.device)
-    response = await respond(fault, act, _native, cloud.time.sleep)
-    silent = fault is not None and fault.kind in ("lose_reply", "refuse_before_acting")
-    name = "" if fault is None else fault.kind
-    return _close(cloud, call, response, name, status=0 if silent else response.status_code)
-
-
-def _close(
-    cloud: IammeterCloud, call: Call, response: Response, fault: str, status: int | None = None
-) -> Response:
-    cloud.calls.close(call, cloud.time.real(), response.status_code if status is None else status, fault)
+def _close(cloud: IammeterCloud, call: Call, response: Response, fault: str) -> Response:
+    cloud.calls.close(call, cloud.time.real(), response.status_code, fault)
     return response
 
 
@@ -99,25 +86,25 @@ def _token(request: Request) -> str | None:
 
 def _answered(cloud: IammeterCloud, ask: wire.Ask) -> Response:
     try:
-        return _json(wire.success(answer(cloud, ask)))
+        return page(wire.success(answer(cloud, ask)))
     except wire.Refusal as error:
-        return _json(wire.failure(str(error)))
+        return page(wire.failure(str(error)))
 
 
 def _logged_in(cloud: IammeterCloud, content_type: str, body: bytes, request: int) -> Response:
     try:
-        page = text.loads(body)
+        given = text.loads(body)
     except ValueError:
-        page = None
+        given = None
     is_json = content_type.split(";")[0].strip().lower() == "application/json"
-    if not is_json or not isinstance(page, dict) or set(page) != {"userName", "password"}:
-        return _json(wire.failure("Invalid request."))
-    data = cloud.login(page["userName"], page["password"], request)
-    return _json(wire.failure("Invalid username or password") if data is None else wire.success(data))
+    if not is_json or not isinstance(given, dict) or set(given) != {"userName", "password"}:
+        return page(wire.failure("Invalid request."))
+    data = cloud.login(given["userName"], given["password"], request)
+    return page(wire.failure("Invalid username or password") if data is None else wire.success(data))
 
 
 def _denied(cloud: IammeterCloud) -> Response:
-    return _json(wire.failure("Invalid token."), 401 if cloud.denial == "401" else 200)
+    return page(wire.failure("Invalid token."), 401 if cloud.denial == "401" else 200)
 
 
 def _native(code: int) -> Response:
@@ -125,11 +112,7 @@ def _native(code: int) -> Response:
     if code == _NOTHING:
         return Response(b"")
     if code == _WRONG_TOKEN:
-        return _json(wire.failure("Invalid token."))
+        return page(wire.failure("Invalid token."))
     if code in _STATUSES:
         return Response(b"", code)
-    return _json(wire.failure(f"Error {code}."))
-
-
-def _json(page: dict[str, Any], status: int = 200) -> Response:
-    return Response(text.dumps(page), status, media_type="application/json; charset=utf-8")
+    return page(wire.failure(f"Error {code}."))

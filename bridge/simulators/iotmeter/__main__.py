@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
-import sys
 
 from bridge.simulators.iotmeter.app import app
 from bridge.simulators.iotmeter.cloud import Account, IotMeterCloud
-from bridge.simulators.serving import served
+from bridge.simulators.process import until_stopped
 from bridge.simulators.simtime import RunningTime
 
 
@@ -57,14 +55,7 @@ def _cloud(chosen: argparse.Namespace) -> IotMeterCloud:
 
 
 async def _run(chosen: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with served(app(_cloud(chosen)), chosen.port) as url:
-        sys.stdout.write(f"listening {url}\n")
-        sys.stdout.flush()
-        await stop.wait()
+    await until_stopped(app(_cloud(chosen)), chosen.port)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from bridge.simulators.iotmeter.meter import Meter
 from bridge.simulators.iotmeter.pushes import DEVICE_ALARM, DEVICE_EVENT, METER_DATA, REPORT, Push, Pushes
 from bridge.simulators.iotmeter.tasks import Task, TaskQueue
 from bridge.simulators.ledger import CallLog, Ledger
-from bridge.simulators.simtime import SimTime
+from bridge.simulators.process import cancelled
+from bridge.simulators.simtime import SimTime, paced
 
 __all__ = ["Account", "IotMeterCloud"]
 
@@ -38,6 +39,17 @@ class Ask:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """What an alarm or an event tells, when it was (None: now), and whether it is pushed."""
+
+    code: Any
+    content: str = ""
+    data: Any = None
+    at_s: float | None = None
+    push: bool = True
 
 
 @dataclass(slots=True)
@@ -234,47 +246,20 @@ class IotMeterCloud:
         self._note_task(task, "task_queued", 0)
         return task.ctrl_id
 
-    def alarm(
-        self,
-        device: str,
-        code: Any,
-        content: str = "",
-        data: Any = None,
-        *,
-        at_s: float | None = None,
-        push: bool = True,
-    ) -> None:
+    def alarm(self, device: str, code: Any, content: str = "", data: Any = None, **how: Any) -> None:
         """The device raises an alarm; `at_s`: when (default now); `push` False: only the list knows it."""
-        self._occur("alarm", DEVICE_ALARM, device, code, content, data, at_s, push)
+        self._occur("alarm", DEVICE_ALARM, device, Occurrence(code, content, data, **how))
 
-    def event(
-        self,
-        device: str,
-        code: Any,
-        content: str = "",
-        data: Any = None,
-        *,
-        at_s: float | None = None,
-        push: bool = True,
-    ) -> None:
+    def event(self, device: str, code: Any, content: str = "", data: Any = None, **how: Any) -> None:
         """As `alarm`."""
-        self._occur("event", DEVICE_EVENT, device, code, content, data, at_s, push)
+        self._occur("event", DEVICE_EVENT, device, Occurrence(code, content, data, **how))
 
-    def _occur(
-        self,
-        word: str,
-        path: str,
-        device: str,
-        code: Any,
-        content: str,
-        data: Any,
-        at_s: float | None,
-        push: bool,
-    ) -> None:
+    def _occur(self, word: str, path: str, device: str, told: Occurrence) -> None:
         now_s = self.time.now()
-        fields = {"received_s": now_s, "code": code, "content": content, "data": data or {}}
-        message = self.data.note(word, self.fleet[device], now_s if at_s is None else at_s, fields)
-        if push:
+        fields = {"received_s": now_s, "code": told.code, "content": told.content, "data": told.data or {}}
+        at_s = now_s if told.at_s is None else told.at_s
+        message = self.data.note(word, self.fleet[device], at_s, fields)
+        if told.push:
             self.pushes.post(device, path, message)
 
     def configure(self, device: str, **options: Any) -> None:
@@ -316,19 +301,11 @@ class IotMeterCloud:
 
     async def aclose(self) -> None:
         """Ends the bursts and drops the pushes that wait."""
-        running = set(self._running)
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await cancelled(self._running)
         await self.pushes.aclose()
 
     async def _run_burst(self, burst: Burst, rate: float, chosen: list[Meter]) -> None:
-        started = self.time.real()
-        for index in range(burst.planned if chosen else 0):
-            wait_s = started + index / rate - self.time.real()
-            if wait_s > 0:
-                await self.time.sleep(wait_s)
+        async for index in paced(self.time, rate, burst.planned if chosen else 0):
             meter = chosen[index % len(chosen)]
             meter.std_sum = round(meter.std_sum + _BURST_STEP_M3, 3)
             record = meter.take_reading(self.time.now())

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 
 from bridge.domain import text
+from bridge.simulators.deliveries import Carrier
+from bridge.simulators.process import cancelled
 from bridge.simulators.simtime import SimTime
 
 METER_DATA = "/api/Data/MeterData/Add"
@@ -20,7 +22,6 @@ REPORT = "/api/Conf/CtrlData/Report"
 
 _KEPT = 200_000
 _KEEP_S = 7 * 86_400.0
-_TIMEOUT_S = 10.0
 _GUID = re.compile(r"[A-Za-z0-9+/]{22}==\Z")
 
 
@@ -62,8 +63,7 @@ class Pushes:
         self.sent: deque[Push] = deque(maxlen=_KEPT)
         self._headers = headers
         self._time = time
-        self._client = client
-        self._owns_client = client is None
+        self._carrier = Carrier(client)
         self._count = 0
         self._lanes: dict[str, deque[Push]] = {}
         self._due: dict[str, float] = {}
@@ -106,14 +106,8 @@ class Pushes:
     async def aclose(self) -> None:
         """Drops what waits and closes the client, unless it was passed in."""
         self._closed = True
-        tasks = set(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        if self._client is not None and self._owns_client:
-            client, self._client = self._client, None
-            await client.aclose()
+        await cancelled(self._tasks.values())
+        await self._carrier.aclose()
 
     def clear(self) -> None:
         self.sent.clear()
@@ -153,22 +147,10 @@ class Pushes:
         self._lanes.pop(lane, None)
 
     async def _attempt(self, push: Push) -> None:
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
-        push.attempts += 1
-        headers = {"Content-Type": "application/json; charset=utf-8"}
-        if push.path != REPORT or self.report_headers:
-            headers |= self._headers
-        try:
-            answer = await self._client.post(
-                self.url.rstrip("/") + push.path, content=push.body.encode(), headers=headers
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            push.status, push.answer = 0, f"{type(error).__name__}: {error}"
-            return
-        push.status, push.answer = answer.status_code, answer.text[:500]
-        state, data = _read(answer.content)
-        push.accepted = answer.status_code == 200 and state == "success"
+        headers = self._headers if push.path != REPORT or self.report_headers else {}
+        answer = await self._carrier.attempt(push, self.url.rstrip("/") + push.path, headers)
+        state, data = _read(answer)
+        push.accepted = push.status == 200 and state == "success"
         push.well_formed = push.accepted and _fits(push, data)
 
 

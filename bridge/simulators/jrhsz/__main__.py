@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
-import sys
 
 from bridge.simulators.jrhsz.app import app
 from bridge.simulators.jrhsz.cloud import Account, JrhszCloud
 from bridge.simulators.jrhsz.meter import Meter, Options, fleet
-from bridge.simulators.serving import served
+from bridge.simulators.process import until_stopped
 from bridge.simulators.simtime import RunningTime, SimTime
 
 
@@ -60,14 +58,7 @@ async def _run(chosen: argparse.Namespace) -> None:
         spacing_s=chosen.spacing,
         encoding=chosen.encoding,
     )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with served(app(cloud), chosen.port) as url:
-        sys.stdout.write(f"listening {url}\n")
-        sys.stdout.flush()
-        await stop.wait()
+    await until_stopped(app(cloud), chosen.port)
 
 
 if __name__ == "__main__":

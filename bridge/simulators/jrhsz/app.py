@@ -5,9 +5,6 @@ Mounted in httpx it answers at once; served (`bridge.simulators.serving`) its li
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,12 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bridge.domain import text
-from bridge.simulators.faults import respond
+from bridge.simulators.exchange import met, page
 from bridge.simulators.jrhsz import control, wire
 from bridge.simulators.jrhsz.cloud import JrhszCloud
-
-_TICK_S = 0.1
+from bridge.simulators.process import ticking
 
 
 def app(cloud: JrhszCloud) -> Starlette:
@@ -33,23 +28,9 @@ def app(cloud: JrhszCloud) -> Starlette:
         folder = "user" if endpoint == "login" else "meter"
         return Route(f"/{folder}/{endpoint}", handler, methods=["POST"])
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        ticker = asyncio.create_task(_tick(cloud), name="simulator:ticker")
-        try:
-            yield
-        finally:
-            ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticker
-
-    return Starlette(routes=[*map(route, wire.REQUIRED), *control.routes(cloud)], lifespan=lifespan)
-
-
-async def _tick(cloud: JrhszCloud) -> None:
-    while True:
-        cloud.tick()
-        await asyncio.sleep(_TICK_S)
+    return Starlette(
+        routes=[*map(route, wire.REQUIRED), *control.routes(cloud)], lifespan=ticking(cloud.tick)
+    )
 
 
 async def _handle(cloud: JrhszCloud, endpoint: str, request: Request) -> Response:
@@ -57,18 +38,12 @@ async def _handle(cloud: JrhszCloud, endpoint: str, request: Request) -> Respons
     ask, refusal = _read(cloud, endpoint, request.headers.get("content-type", ""), body)
     name, device = (endpoint, "") if ask is None else (ask.logged, ask.device)
     call = cloud.calls.open(cloud.time.real(), name, device)
-    fault = cloud.faults.take(name, device)
-    response = await respond(
-        fault,
-        act=lambda: _json(refusal if ask is None else cloud.answer(ask, call.n)),
-        native=lambda code: _json(wire.envelope(code)),
-        sleep=cloud.time.sleep,
+    return await met(
+        cloud,
+        call,
+        act=lambda: page(refusal if ask is None else cloud.answer(ask, call.n)),
+        native=lambda code: page(wire.envelope(code)),
     )
-    silent = fault is not None and fault.kind in ("lose_reply", "refuse_before_acting")
-    cloud.calls.close(
-        call, cloud.time.real(), 0 if silent else response.status_code, "" if fault is None else fault.kind
-    )
-    return response
 
 
 def _read(
@@ -78,7 +53,3 @@ def _read(
         return wire.read(endpoint, content_type, body, cloud.quirks.encoding), {}
     except wire.Malformed as error:
         return None, wire.envelope(wire.MISSING, msg=f"{wire.MESSAGES[wire.MISSING]}: {error}")
-
-
-def _json(page: dict[str, Any]) -> Response:
-    return Response(text.dumps(page), 200, media_type="application/json; charset=utf-8")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
-import sys
 
+from bridge.simulators.process import until_stopped
 from bridge.simulators.saj.app import app
 from bridge.simulators.saj.cloud import Application, SajCloud
 from bridge.simulators.saj.fleet import demo_fleet
-from bridge.simulators.serving import served
 from bridge.simulators.simtime import RunningTime
 
 
@@ -24,6 +22,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--read-only", action="store_true", help="the scope write is not granted")
     parser.add_argument("--plants", type=int, default=2)
     parser.add_argument("--inverters", type=int, default=2, help="per plant")
+    parser.add_argument("--age", type=int, default=400, metavar="DAYS", help="of the plants")
     parser.add_argument("--offset", type=float, default=8.0, metavar="HOURS", help="the plants' UTC offset")
     parser.add_argument("--hourly", type=int, default=0, metavar="CALLS", help="10003 above; 0: no limit")
     parser.add_argument("--daily", type=int, default=0, metavar="CALLS", help="10004 above; 0: no limit")
@@ -38,7 +37,12 @@ def _cloud(chosen: argparse.Namespace) -> SajCloud:
     rng = random.Random(chosen.seed)
     scopes = frozenset({"read"} if chosen.read_only else {"read", "write"})
     fleet = demo_fleet(
-        time.now(), plants=chosen.plants, inverters=chosen.inverters, offset_hours=chosen.offset, rng=rng
+        time.now(),
+        plants=chosen.plants,
+        inverters=chosen.inverters,
+        offset_hours=chosen.offset,
+        rng=rng,
+        age_days=chosen.age,
     )
     return SajCloud(
         Application(chosen.app_id, chosen.app_key, grant_type=chosen.grant_type, scopes=scopes),
@@ -52,14 +56,7 @@ def _cloud(chosen: argparse.Namespace) -> SajCloud:
 
 
 async def _run(chosen: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with served(app(_cloud(chosen)), chosen.port) as url:
-        sys.stdout.write(f"listening {url}\n")
-        sys.stdout.flush()
-        await stop.wait()
+    await until_stopped(app(_cloud(chosen)), chosen.port)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.simulators.saj import sun
 
 RUNNING, LOW_LIGHT, OFFLINE = 1, 5, 10
-_AGE = timedelta(days=400)
+_AGE_DAYS = 400
 
 
 @dataclass(slots=True)
@@ -200,6 +200,7 @@ def demo_fleet(
     inverters: int = 2,
     offset_hours: float = 8.0,
     rng: random.Random | None = None,
+    age_days: int = _AGE_DAYS,
 ) -> Fleet:
     """A few homes: each plant with its owner and its inverters, in a zone so many hours east of Greenwich."""
     rng = rng or random.Random(1)
@@ -213,7 +214,7 @@ def demo_fleet(
         fleet.users[user.id] = user
         made = [_inverter(number, index, rng) for index in range(1, inverters + 1)]
         peak_kw = f"{sum(one.peak_w for one in made) / 1000:g}"
-        born = (now - _AGE).astimezone(zone).date()
+        born = (now - timedelta(days=age_days)).astimezone(zone).date()
         plant = Plant(10_000_000 + number, f"Demo plant {number}", user.id, peak_kw, zone, born)
         plant.inverters = made
         plant.loggers = {one.logger for one in made}

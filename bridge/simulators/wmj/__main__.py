@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
-import sys
 
-from bridge.simulators.serving import served
+from bridge.simulators.process import until_stopped
 from bridge.simulators.simtime import RunningTime
 from bridge.simulators.wmj.app import app
 from bridge.simulators.wmj.cloud import Account, WmjCloud
@@ -50,14 +48,7 @@ def _cloud(chosen: argparse.Namespace) -> WmjCloud:
 
 
 async def _run(chosen: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with served(app(_cloud(chosen)), chosen.port) as url:
-        sys.stdout.write(f"listening {url}/deviceApi\n")
-        sys.stdout.flush()
-        await stop.wait()
+    await until_stopped(app(_cloud(chosen)), chosen.port, "/deviceApi")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,6 @@ Mounted in httpx it answers at once; served (`bridge.simulators.serving`) its li
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,13 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bridge.domain import text
-from bridge.simulators.faults import respond
+from bridge.simulators.exchange import met, page
+from bridge.simulators.process import ticking
 from bridge.simulators.wmj import control, wire
 from bridge.simulators.wmj.cloud import WmjCloud
 
 _ENDPOINTS = ("register", "logout", "getOnLine", "send")
-_TICK_S = 0.1
 
 
 def app(cloud: WmjCloud) -> Starlette:
@@ -33,24 +29,9 @@ def app(cloud: WmjCloud) -> Starlette:
 
         return Route(f"/deviceApi/{endpoint}", handler, methods=["POST"])
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        ticker = asyncio.create_task(_tick(cloud), name="simulator:ticker")
-        try:
-            yield
-        finally:
-            ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticker
-            await cloud.aclose()
-
-    return Starlette(routes=[*map(route, _ENDPOINTS), *control.routes(cloud)], lifespan=lifespan)
-
-
-async def _tick(cloud: WmjCloud) -> None:
-    while True:
-        cloud.tick()
-        await asyncio.sleep(_TICK_S)
+    return Starlette(
+        routes=[*map(route, _ENDPOINTS), *control.routes(cloud)], lifespan=ticking(cloud.tick, cloud.aclose)
+    )
 
 
 async def _handle(cloud: WmjCloud, endpoint: str, request: Request) -> Response:
@@ -60,19 +41,13 @@ async def _handle(cloud: WmjCloud, endpoint: str, request: Request) -> Response:
     call = cloud.calls.open(cloud.time.real(), name, sn)
     if cloud.limited():
         cloud.calls.close(call, cloud.time.real(), 429)
-        return _json({"code": 429, "msg": "too many requests"}, 429)
-    fault = cloud.faults.take(name, sn)
-    response = await respond(
-        fault,
-        act=lambda: _json(refusal if ask is None else cloud.answer(ask, call.n)),
-        native=lambda code: _json(wire.failure(code)),
-        sleep=cloud.time.sleep,
+        return page({"code": 429, "msg": "too many requests"}, 429)
+    return await met(
+        cloud,
+        call,
+        act=lambda: page(refusal if ask is None else cloud.answer(ask, call.n)),
+        native=lambda code: page(wire.failure(code)),
     )
-    silent = fault is not None and fault.kind in ("lose_reply", "refuse_before_acting")
-    cloud.calls.close(
-        call, cloud.time.real(), 0 if silent else response.status_code, "" if fault is None else fault.kind
-    )
-    return response
 
 
 def _read(endpoint: str, content_type: str, body: bytes) -> tuple[wire.Ask | None, dict[str, Any]]:
@@ -80,7 +55,3 @@ def _read(endpoint: str, content_type: str, body: bytes) -> tuple[wire.Ask | Non
         return wire.read(endpoint, content_type, body), {}
     except wire.Malformed as error:
         return None, wire.failure(wire.BAD_PARAMETER, str(error))
-
-
-def _json(page: dict[str, Any], status: int = 200) -> Response:
-    return Response(text.dumps(page), status, media_type="application/json; charset=utf-8")

@@ -17,7 +17,8 @@ from bridge.domain import text
 from bridge.simulators.deliveries import Deliveries, Delivery
 from bridge.simulators.faults import FaultPlan
 from bridge.simulators.ledger import CallLog, Ledger
-from bridge.simulators.simtime import SimTime
+from bridge.simulators.process import cancelled
+from bridge.simulators.simtime import SimTime, paced
 from bridge.simulators.wmj import commands, wire
 from bridge.simulators.wmj.callbacks import callback
 from bridge.simulators.wmj.device import ALARMS, Breaker, Happening
@@ -242,19 +243,11 @@ class WmjCloud:
 
     async def aclose(self) -> None:
         """Ends the bursts and drops the callbacks that wait."""
-        running = set(self._running)
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await cancelled(self._running)
         await self.deliveries.aclose()
 
     async def _run_burst(self, burst: Burst, rate: float, chosen: list[Breaker], parallel: int) -> None:
-        started = self.time.real()
-        for index in range(burst.planned if chosen else 0):
-            wait_s = started + index / rate - self.time.real()
-            if wait_s > 0:
-                await self.time.sleep(wait_s)
+        async for index in paced(self.time, rate, burst.planned if chosen else 0):
             device = chosen[index % len(chosen)]
             self._advance(device)
             device.energy_kwh = round(device.energy_kwh + _BURST_STEP_KWH, 2)

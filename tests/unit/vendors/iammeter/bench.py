@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from bridge.ports import PollTask
 from bridge.simulators.iammeter import Account as Customer
 from bridge.simulators.iammeter import IammeterCloud, app, household
 from bridge.vendorkit.http import VendorHttp
-from bridge.vendorkit.spec import Kit
 from bridge.vendors.iammeter import SPEC
 from bridge.vendors.iammeter.adapter import IammeterAdapter
 from bridge.vendors.iammeter.settings import IammeterSettings
+from tests.fakes.adapters import CloudTime, FakeVault, ScriptedCloud, SleptClock, kit
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "iammeter"
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -76,48 +75,6 @@ LOGGED_IN = good({"id": 2025, "token": NEW_TOKEN, "refreshToken": "0" * 31 + "2"
 NOTHING = b""
 
 
-class FakeClock:
-    """The gateway's clock and the simulator's time in one; whoever sleeps moves it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
-class SimClock:
-    """`SimTime` by the gateway's clock."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-
-    def now(self) -> float:
-        return self._clock.now().timestamp()
-
-    real = now
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-
-
-class FakeVault:
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    async def get(self, key: str) -> Any:
-        return self.kept.get(key)
-
-    async def put(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-
-
 class FakeLedger:
     """Survives a restart of the account that wrote it."""
 
@@ -149,30 +106,12 @@ class ListHandler(logging.Handler):
         self.lines.append(" ".join(str(value) for value in vars(record).values()))
 
 
-Reply = dict[str, Any] | bytes | httpx.Response | Exception
-
-
-class FakeCloud:
-    """Answers from a script, in order; keeps every request."""
-
-    def __init__(self) -> None:
-        self.script: list[Reply] = []
-        self.requests: list[httpx.Request] = []
-
-    def will(self, *replies: Reply) -> None:
-        self.script.extend(replies)
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        for _ in range(5):  # an answer takes its time: others come in meanwhile
+class FakeCloud(ScriptedCloud):
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """An answer takes its time: others come in meanwhile."""
+        for _ in range(5):
             await asyncio.sleep(0)
-        assert self.script, f"nothing scripted for {request.url}"
-        reply = self.script.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        if isinstance(reply, httpx.Response):
-            return reply
-        return httpx.Response(200, content=reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+        return self(request)
 
     @property
     def paths(self) -> list[str]:
@@ -185,7 +124,7 @@ class Account:
     def __init__(
         self,
         *,
-        clock: FakeClock | None = None,
+        clock: SleptClock | None = None,
         vault: FakeVault | None = None,
         ledger: FakeLedger | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -197,12 +136,11 @@ class Account:
         self.settings = IammeterSettings.model_validate(fields | options)
         self.policy = self.settings.policy(("*",), ())
         self.cloud = FakeCloud()
-        self.clock = clock or FakeClock()
+        self.clock = clock or SleptClock(NOW)
         self.vault = vault or FakeVault()
         self.ledger = ledger or FakeLedger()
         self.log = ListHandler()
-        logger = logging.getLogger("test.iammeter")
-        logger.handlers = [self.log]
+        logging.getLogger("test.iammeter").handlers = [self.log]
         self.gate = AccountGate(
             "home",
             SPEC.limits(self.settings),
@@ -215,10 +153,9 @@ class Account:
             self.settings.base_url,
             self.gate,
             self.clock,
-            transport=transport or httpx.MockTransport(self.cloud),
+            transport=transport or httpx.MockTransport(self.cloud.answer),
         )
-        kit = Kit(self.http, self.clock, random.Random(1), logger, self.vault, self.policy)
-        adapter = SPEC.build(self.settings, kit)
+        adapter = SPEC.build(self.settings, kit(self, "test.iammeter"))
         assert isinstance(adapter, IammeterAdapter)
         self.adapter = adapter
         self.effect = NoEffect()
@@ -265,14 +202,14 @@ class Stage:
     """An account in front of the simulated cloud, both on one clock."""
 
     def __init__(self, *, only: Sequence[str] | None = None, **options: Any) -> None:
-        self.clock = FakeClock()
+        self.clock = SleptClock(NOW)
         self.vault, self.ledger = FakeVault(), FakeLedger()
         sites = household(NOW.timestamp())
         if only is not None:
             for site in sites:
                 site.meters = [meter for meter in site.meters if meter.sn in only]
         self.cloud = IammeterCloud(
-            Customer("demo-user", PASSWORD, TOKEN), sites, time=SimClock(self.clock), rng=random.Random(3)
+            Customer("demo-user", PASSWORD, TOKEN), sites, time=CloudTime(self.clock), rng=random.Random(3)
         )
         self.options = options
         self.account = self.start()

@@ -11,16 +11,8 @@ from tests.unit.vendors.iammeter.bench import Account, Stage
 
 
 @pytest.fixture
-async def make() -> Any:
-    made: list[Account] = []
-
-    def build(**options: Any) -> Account:
-        made.append(Account(**options))
-        return made[-1]
-
-    yield build
-    for account in made:
-        await account.aclose()
+def bench_class() -> type[Account]:
+    return Account
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, RateLimited, VendorError
 from bridge.pace.limits import Lane
+from tests.fakes.adapters import FakeVault
 from tests.unit.vendors.iammeter.bench import (
     BAD_TOKEN,
     LOGGED_IN,
@@ -21,7 +22,6 @@ from tests.unit.vendors.iammeter.bench import (
     SN2,
     TOKEN,
     Account,
-    FakeVault,
     bad,
     good,
     latest,

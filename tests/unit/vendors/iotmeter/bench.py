@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +12,16 @@ import httpx
 
 from bridge.domain.command import CommandSpec, Order, Status
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import LostAnswer, Withdrawn
+from bridge.domain.errors import LostAnswer
 from bridge.ports import PushRequest
 from bridge.simulators.iotmeter import Account as SimAccount
 from bridge.simulators.iotmeter import IotMeterCloud, app
 from bridge.simulators.simtime import HandTime
 from bridge.vendorkit.http import OpenGate, VendorHttp
-from bridge.vendorkit.spec import Kit
 from bridge.vendors.iotmeter import SPEC
 from bridge.vendors.iotmeter.adapter import IotMeterAdapter
 from bridge.vendors.iotmeter.settings import IotMeterSettings
+from tests.fakes.adapters import FakeEffect, FakeVault, Reply, ScriptedCloud, kit
 
 METER = "12345678901234"
 OTHER = "0012345678"
@@ -75,60 +74,17 @@ class BenchClock:
         await self.time.sleep(seconds)
 
 
-class FakeEffect:
-    """Counts how often something left; refuses after `allowed`."""
-
-    def __init__(self, allowed: int = 9) -> None:
-        self.count = 0
-        self.allowed = allowed
-
-    @property
-    def left(self) -> bool:
-        return self.count > 0
-
-    async def leaving(self) -> None:
-        if self.count >= self.allowed:
-            raise Withdrawn("expired")
-        self.count += 1
-
-
-class FakeVault:
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    async def get(self, key: str) -> Any:
-        return self.kept.get(key)
-
-    async def put(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-
-
-Reply = dict[str, Any] | bytes | httpx.Response | Exception
-
-
-class FakeCloud:
-    """Answers from a script, in order; keeps every request. Logins are answered by themselves unless scripted."""
+class FakeCloud(ScriptedCloud):
+    """Logins are answered by themselves unless scripted."""
 
     def __init__(self) -> None:
-        self.script: list[Reply] = []
+        super().__init__()
         self.logins: list[Reply] = []
-        self.requests: list[httpx.Request] = []
 
-    def will(self, *replies: Reply) -> None:
-        self.script.extend(replies)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+    def reply(self, request: httpx.Request) -> Reply:
         if request.url.path.endswith("/Account/Login"):
-            reply = self.logins.pop(0) if self.logins else LOGIN
-        else:
-            assert self.script, f"nothing scripted for {request.url}"
-            reply = self.script.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        if isinstance(reply, httpx.Response):
-            return reply
-        return httpx.Response(200, content=reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+            return self.logins.pop(0) if self.logins else LOGIN
+        return super().reply(request)
 
     @property
     def paths(self) -> list[str]:
@@ -164,9 +120,7 @@ class Bench:
 
     def restart(self) -> None:
         """A new process: only the vault remembers."""
-        log = logging.getLogger("test.iotmeter")
-        kit = Kit(self.http, self.clock, random.Random(1), log, self.vault, self.policy)
-        adapter = SPEC.build(self.settings, kit)
+        adapter = SPEC.build(self.settings, kit(self, "test.iotmeter"))
         assert isinstance(adapter, IotMeterAdapter)
         self.adapter = adapter
 
@@ -199,6 +153,9 @@ class Bench:
         assert door is not None
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return door.parse(PushRequest(tail, headers, raw, self.clock.now()))
+
+    async def aclose(self) -> None:
+        await self.http.aclose()
 
 
 class Scripted(Bench):
@@ -265,4 +222,4 @@ class Simulated(Bench):
 
     async def aclose(self) -> None:
         await self.sim.aclose()
-        await self.http.aclose()
+        await super().aclose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 
@@ -11,16 +10,8 @@ from tests.unit.vendors.iotmeter.bench import Scripted, Simulated
 
 
 @pytest.fixture
-async def make() -> Any:
-    made: list[Scripted] = []
-
-    def build(**options: Any) -> Scripted:
-        made.append(Scripted(**options))
-        return made[-1]
-
-    yield build
-    for bench in made:
-        await bench.http.aclose()
+def bench_class() -> type[Scripted]:
+    return Scripted
 
 
 @pytest.fixture

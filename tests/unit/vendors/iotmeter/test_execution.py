@@ -13,11 +13,11 @@ from bridge.domain.command import Status
 from bridge.domain.errors import LostAnswer, NotSent, Refused, Rejection, Withdrawn
 from bridge.domain.observation import Availability, Origin, Reading, Words
 from bridge.vendors.iotmeter.checks import check_name
+from tests.fakes.adapters import FakeEffect
 from tests.unit.vendors.iotmeter.bench import (
     METER,
     NOW,
     OTHER,
-    FakeEffect,
     Scripted,
     bad,
     fixture,
@@ -394,7 +394,7 @@ async def test_an_unclear_opening_is_decided_by_a_reading(bench: Scripted) -> No
         bench, "open_account", {}, good(record), good(reading), known={"account_open": False}
     )
     assert outcome.status is Status.SUCCEEDED
-    assert bench.vault.kept["opening:brg-9"] is None
+    assert "opening:brg-9" not in bench.vault.kept
 
 
 # the check before a recharge -------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from bridge.domain.errors import LostAnswer, Refused
 from bridge.domain.metrics import METRICS
 from bridge.domain.observation import AlarmMessage, Confirmation, Event, Reading, Words
 from bridge.simulators.faults import Fault
-from tests.unit.vendors.iotmeter.bench import METER, OTHER, RTU, FakeEffect, Simulated
+from tests.fakes.adapters import FakeEffect
+from tests.unit.vendors.iotmeter.bench import METER, OTHER, RTU, Simulated
 from tests.unit.vendors.iotmeter.test_commands import PRICE
 
 CHARGE = {"charge_value": 100, "total_value": 100, "charge_times": 1}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,11 @@ import httpx
 
 from bridge.domain.command import Order
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import Withdrawn
-from bridge.pace.limits import Lane
-from bridge.vendorkit.http import OpenGate, VendorHttp
-from bridge.vendorkit.spec import Kit
+from bridge.vendorkit.http import VendorHttp
 from bridge.vendors.jrhsz import SPEC
 from bridge.vendors.jrhsz.adapter import JrhszAdapter
 from bridge.vendors.jrhsz.settings import JrhszSettings
+from tests.fakes.adapters import FakeEffect, FakeVault, RecordingGate, Reply, ScriptedCloud, SleptClock, kit
 
 NOW = datetime(2023, 7, 14, 2, 30, tzinfo=UTC)
 """10:30 in China."""
@@ -58,79 +54,20 @@ def latest(table_no: str, reading: str, at: str, gate: str = "合闸") -> dict[s
     return row | {"readTime": at, "gate": gate}
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.seconds += seconds
-
-
-class FakeEffect:
-    """Counts how often something left; refuses after so many times."""
-
-    def __init__(self, allowed: int = 9) -> None:
-        self.count = 0
-        self.allowed = allowed
-
-    @property
-    def left(self) -> bool:
-        return self.count > 0
-
-    async def leaving(self) -> None:
-        if self.count >= self.allowed:
-            raise Withdrawn("expired")
-        self.count += 1
-
-
-class FakeVault:
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    async def get(self, key: str) -> Any:
-        return self.kept.get(key)
-
-    async def put(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-
-
-Reply = dict[str, Any] | bytes | httpx.Response | Exception
-
-
-class FakeCloud:
-    """Answers from a script, in order; keeps every request. Logins have a script of their own, by default good."""
+class FakeCloud(ScriptedCloud):
+    """Logins have a script of their own, by default good."""
 
     def __init__(self) -> None:
-        self.script: list[Reply] = []
+        super().__init__()
         self.logins: list[Reply] = []
         self.stale: set[str] = set()
-        self.requests: list[httpx.Request] = []
 
-    def will(self, *replies: Reply) -> None:
-        self.script.extend(replies)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+    def reply(self, request: httpx.Request) -> Reply:
         if request.url.path == "/user/login":
-            reply: Reply = self.logins.pop(0) if self.logins else LOGIN
-        elif any(f'"{token}"'.encode() in request.content for token in self.stale):
-            reply = EXPIRED
-        else:
-            assert self.script, f"nothing scripted for {request.url.path}"
-            reply = self.script.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        if isinstance(reply, httpx.Response):
-            return reply
-        return httpx.Response(200, content=reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+            return self.logins.pop(0) if self.logins else LOGIN
+        if any(f'"{token}"'.encode() in request.content for token in self.stale):
+            return EXPIRED
+        return super().reply(request)
 
     @property
     def words(self) -> list[str]:
@@ -158,19 +95,6 @@ class FakeCloud:
         ]
 
 
-class RecordingGate(OpenGate):
-    def __init__(self) -> None:
-        self.calls: list[tuple[list[str], Lane]] = []
-        self.blocked: list[tuple[str, float]] = []
-
-    def slot(self, uses: Any, lane: Lane) -> Any:
-        self.calls.append(([limit for limit, _ in uses], lane))
-        return super().slot(uses, lane)
-
-    async def block(self, limit: str, key: str, for_s: float) -> None:
-        self.blocked.append((limit, for_s))
-
-
 class Account:
     """The adapter of one account and everything it touches."""
 
@@ -181,15 +105,13 @@ class Account:
         }  # fmt: skip
         self.settings = JrhszSettings.model_validate(fields | options)
         self.policy = self.settings.policy(("*",), ())
-        self.cloud, self.clock, self.gate = FakeCloud(), FakeClock(), RecordingGate()
+        self.cloud, self.clock, self.gate = FakeCloud(), SleptClock(NOW), RecordingGate()
         self.vault = vault or FakeVault()
         self.effect = FakeEffect()
         self.http = VendorHttp(
             self.settings.base_url, self.gate, self.clock, transport=httpx.MockTransport(self.cloud)
         )
-        log = logging.getLogger("test.jrhsz")
-        kit = Kit(self.http, self.clock, random.Random(1), log, self.vault, self.policy)
-        adapter = SPEC.build(self.settings, kit)
+        adapter = SPEC.build(self.settings, kit(self, "test.jrhsz"))
         assert isinstance(adapter, JrhszAdapter)
         self.adapter = adapter
 
@@ -224,3 +146,6 @@ class Account:
     async def poll(self, key: str, *devices: Device) -> list[Any]:
         """The observations of one run of a task."""
         return [one for batch in await self.batches(key, *devices) for one in batch.observations]
+
+    async def aclose(self) -> None:
+        await self.http.aclose()

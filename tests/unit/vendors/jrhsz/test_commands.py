@@ -17,6 +17,7 @@ from bridge.domain.device import DeviceKind
 from bridge.domain.errors import LostAnswer, NotSent, Refused, Rejection, VendorError, Withdrawn
 from bridge.domain.observation import Event, Origin, Reading, Words
 from bridge.pace.limits import Lane
+from tests.fakes.adapters import FakeEffect
 from tests.unit.vendors.jrhsz.bench import (
     ENERGY,
     NO_RIGHT,
@@ -28,7 +29,6 @@ from tests.unit.vendors.jrhsz.bench import (
     TOO_FAST,
     WATER,
     Account,
-    FakeEffect,
     latest,
     listed,
     rows,
@@ -84,7 +84,7 @@ async def test_switching_is_an_instruction_to_the_device_id(
     outcome = await account.run(command, {"state": state}, device=device)
     assert account.cloud.bodies("meterInstruct") == [{"deviceId": f"D{device.native_id}", "type": code}]
     assert (outcome.status, outcome.vendor_code, account.effect.count) == (Status.SENT, 200, 1)
-    assert account.gate.calls[-1] == (["meterInstruct"], Lane.COMMAND)
+    assert account.gate.calls[-1] == ((("meterInstruct", ""),), Lane.COMMAND)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_the_gate_read_back_ends_a_switching_with_its_record(account: Acco
         ),
     ]
     assert account.cloud.bodies("readMeter")[-1] == {"tableNo": ENERGY, "pageNo": 1, "pageSize": 1000}
-    assert account.gate.calls[-1] == (["readMeter"], Lane.READ)
+    assert account.gate.calls[-1] == ((("readMeter", ""),), Lane.READ)
 
 
 async def test_a_valve_is_proved_by_either_word(account: Account) -> None:

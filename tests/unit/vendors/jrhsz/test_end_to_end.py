@@ -19,14 +19,15 @@ from bridge.domain.command import Order, Outcome, Status
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import LostAnswer, RateLimited
 from bridge.domain.observation import Event, Observation, Reading, Words
-from bridge.pace.gate import AccountGate, SlotNote
+from bridge.pace.gate import AccountGate
 from bridge.simulators.faults import Fault
 from bridge.simulators.jrhsz import Account, JrhszCloud, Meter, app, fleet
 from bridge.vendorkit.http import VendorHttp
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.jrhsz.adapter import JrhszAdapter
 from bridge.vendors.jrhsz.settings import ENDPOINTS, JrhszSettings, limits
-from tests.unit.vendors.jrhsz.bench import PASSWORD, USERNAME, FakeEffect, FakeVault
+from tests.fakes.adapters import CloudTime, FakeEffect, FakeVault, NoLedger
+from tests.unit.vendors.jrhsz.bench import PASSWORD, USERNAME
 
 T = TypeVar("T")
 START = datetime(2025, 7, 1, 4, 0, tzinfo=UTC)
@@ -74,28 +75,6 @@ class DrivenClock:
                 idle = 0
                 self.pass_to_next()
         return [task.result() for task in tasks]
-
-
-class CloudTime:
-    def __init__(self, clock: DrivenClock) -> None:
-        self._clock = clock
-
-    def now(self) -> float:
-        return self._clock.now().timestamp()
-
-    def real(self) -> float:
-        return self.now()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-
-
-class NoLedger:
-    async def add(self, notes: Sequence[SlotNote]) -> None:
-        return None
-
-    async def remove(self, notes: Sequence[SlotNote]) -> None:
-        return None
 
 
 class World:

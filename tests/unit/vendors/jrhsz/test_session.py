@@ -15,6 +15,7 @@ from bridge.domain.errors import AuthFailed, NotSent, RateLimited, Refused, Vend
 from bridge.pace.limits import Lane
 from bridge.vendors.jrhsz.flight import SharedCall
 from bridge.vendors.jrhsz.wire import Query
+from tests.fakes.adapters import FakeEffect
 from tests.unit.vendors.jrhsz.bench import (
     ENERGY,
     EXPIRED,
@@ -26,7 +27,6 @@ from tests.unit.vendors.jrhsz.bench import (
     TOO_FAST,
     USERNAME,
     Account,
-    FakeEffect,
     fixture,
     listed,
     rows,
@@ -48,7 +48,7 @@ async def test_the_login_and_the_token_travel_in_the_body(account: Account) -> N
     assert json.loads(login.content) == {"admin_user_name": USERNAME, "api_password": PASSWORD}
     assert call.content == f'{{"token":"{TOKEN}","admin_user_name":"{USERNAME}"}}'.encode()
     assert call.headers["content-type"] == "application/json; charset=utf-8"
-    assert account.gate.calls == [([], Lane.POLL), (["readMeter"], Lane.POLL)]
+    assert account.gate.calls == [((), Lane.POLL), ((("readMeter", ""),), Lane.POLL)]
 
 
 async def test_many_callers_share_one_login(account: Account) -> None:
@@ -221,7 +221,7 @@ async def test_too_fast_is_waited_for_longer_and_longer_and_then_told(account: A
     waits = [2.2, 4.4, 8.8, 17.6, 35.2, 60.0]
     assert account.clock.slept == waits[:5]
     assert raised.value.retry_after_s == 60.0
-    assert account.gate.blocked == [("readMeter", wait) for wait in waits]
+    assert account.gate.blocks == [("readMeter", "", wait) for wait in waits]
     account.cloud.will(rows(), TOO_FAST, rows())
     await ask(account)
     await ask(account)
@@ -244,8 +244,9 @@ async def test_after_too_fast_all_calls_share_one_limit_for_an_hour(account: Acc
     await ask(account)
     account.clock.seconds += 3600
     await ask(account)
-    shared = ["readMeter", "account"]
-    assert [uses for uses, _ in account.gate.calls[1:]] == [["readMeter"], shared, shared, ["readMeter"]]
+    own = (("readMeter", ""),)
+    shared = (*own, ("account", ""))
+    assert [uses for uses, _ in account.gate.calls[1:]] == [own, shared, shared, own]
 
 
 async def test_a_command_that_may_not_be_repeated_after_a_refusal_did_not_happen(account: Account) -> None:

@@ -17,7 +17,8 @@ from bridge.domain.metrics import METRICS
 from bridge.domain.observation import Availability, Event, Origin, Reading, Words
 from bridge.vendors.jrhsz.codec import Codec, device_id_of
 from bridge.vendors.jrhsz.wire import answer_of, rows_of, token_of
-from tests.unit.vendors.jrhsz.bench import ENERGY, NOW, WATER, Account, FakeEffect, fixture, listed
+from tests.fakes.adapters import FakeEffect
+from tests.unit.vendors.jrhsz.bench import ENERGY, NOW, WATER, Account, fixture, listed
 
 
 def at(text: str) -> datetime:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import random
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,14 +15,13 @@ import httpx
 
 from bridge.domain.command import Order
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import Withdrawn
-from bridge.domain.text import dumps, loads
+from bridge.domain.text import loads
 from bridge.pace.limits import Lane
-from bridge.vendorkit.http import OpenGate, VendorHttp
-from bridge.vendorkit.spec import Kit
+from bridge.vendorkit.http import VendorHttp
 from bridge.vendors.saj import SPEC
 from bridge.vendors.saj.adapter import SajAdapter
 from bridge.vendors.saj.settings import SajSettings
+from tests.fakes.adapters import FakeEffect, FakeVault, RecordingGate, Reply, SleptClock, given, kit
 
 APP_ID, APP_KEY = "15000", "FAKE0000000000000000000000000000"
 NOW = datetime(2017, 6, 7, 3, 0, tzinfo=UTC)
@@ -52,79 +49,20 @@ def bad(code: int, message: str = "") -> dict[str, Any]:
     return {"data": None, "error_code": code, "error_msg": message}
 
 
-class FakeClock:
-    """Implements `ports.Clock`; a sleep takes no time but moves the clock."""
+class BlockedGate(RecordingGate):
+    """Tells how long a block still lasts."""
 
-    def __init__(self, start: datetime = NOW) -> None:
-        self.start = start
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return self.start + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-        await asyncio.sleep(0)
-
-
-class FakeEffect:
-    """Counts how often something left; refuses after so many."""
-
-    def __init__(self, allowed: int = 99) -> None:
-        self.count = 0
-        self.allowed = allowed
-
-    @property
-    def left(self) -> bool:
-        return self.count > 0
-
-    async def leaving(self) -> None:
-        if self.count >= self.allowed:
-            raise Withdrawn("expired")
-        self.count += 1
-
-
-class FakeVault:
-    """Keeps what a store would: JSON."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> Any:
-        return loads(self.kept[key]) if key in self.kept else None
-
-    async def put(self, key: str, value: Any) -> None:
-        if value is None:
-            self.kept.pop(key, None)
-        else:
-            self.kept[key] = dumps(value)
-
-
-class RecordingGate(OpenGate):
-    """Grants everything unless blocked; notes calls and blocks."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.calls: list[tuple[tuple[tuple[str, str], ...], Lane]] = []
-        self.blocks: list[tuple[str, str, float]] = []
+    def __init__(self, clock: SleptClock) -> None:
+        super().__init__()
         self._clock = clock
         self._until = 0.0
-
-    def slot(self, uses: Any, lane: Lane) -> Any:
-        self.calls.append((tuple(uses), lane))
-        return super().slot(uses, lane)
 
     def wait_s(self, uses: Any, lane: Lane) -> float:
         return max(0.0, self._until - self._clock.monotonic())
 
     async def block(self, limit: str, key: str, for_s: float) -> None:
-        self.blocks.append((limit, key, for_s))
+        await super().block(limit, key, for_s)
         self._until = max(self._until, self._clock.monotonic() + for_s)
-
-
-Reply = dict[str, Any] | bytes | httpx.Response | Exception
 
 
 class FakeCloud:
@@ -154,11 +92,7 @@ class FakeCloud:
             )
         else:
             raise AssertionError(f"nothing scripted for {request.url}")
-        if isinstance(reply, Exception):
-            raise reply
-        if isinstance(reply, httpx.Response):
-            return reply
-        return httpx.Response(200, content=reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+        return given(reply)
 
     @property
     def words(self) -> list[str]:
@@ -181,7 +115,7 @@ class Account:
     def __init__(
         self,
         *,
-        clock: FakeClock | None = None,
+        clock: SleptClock | None = None,
         vault: FakeVault | None = None,
         gate: Any = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -193,19 +127,17 @@ class Account:
         }  # fmt: skip
         self.settings = SajSettings.model_validate(fields | options)
         self.policy = self.settings.policy(("*",), ())
-        self.cloud, self.clock = FakeCloud(), clock or FakeClock()
+        self.cloud, self.clock = FakeCloud(), clock or SleptClock(NOW)
         self.vault = vault or FakeVault()
-        self.gate = gate or RecordingGate(self.clock)
-        self.effect = FakeEffect()
+        self.gate = gate or BlockedGate(self.clock)
+        self.effect = FakeEffect(allowed=99)
         self.http = VendorHttp(
             self.settings.base_url,
             self.gate,
             self.clock,
             transport=transport or httpx.MockTransport(self.cloud),
         )
-        log = logging.getLogger("test.saj")
-        kit = Kit(self.http, self.clock, random.Random(1), log, self.vault, self.policy)
-        adapter = SPEC.build(self.settings, kit)
+        adapter = SPEC.build(self.settings, kit(self, "test.saj"))
         assert isinstance(adapter, SajAdapter)
         self.adapter = adapter
 
@@ -234,6 +166,9 @@ class Account:
     async def batches(self, key: str, devices: list[Device] | None = None) -> list[Any]:
         tasks = {task.key: task for task in self.adapter.poll_tasks(devices or [PLANT_DEVICE, INVERTER])}
         return [batch async for batch in self.adapter.poll(tasks[key])]
+
+    async def aclose(self) -> None:
+        await self.http.aclose()
 
 
 PLANT_DEVICE = Device("roof", "saj", PLANT, DeviceKind.SOLAR_PLANT)

@@ -14,7 +14,8 @@ from bridge.domain.command import Order, Status
 from bridge.domain.errors import LostAnswer, NotSent, Refused, VendorError
 from bridge.domain.text import dumps, loads
 from bridge.pace.limits import Lane
-from tests.unit.vendors.saj.bench import Account, FakeEffect, bad, good
+from tests.fakes.adapters import FakeEffect
+from tests.unit.vendors.saj.bench import Account, bad, good
 
 USER = {"user_email": "new@example.com", "user_password": "FAKEPASS", "user_name": "N", "user_tel": "1"}
 PLANT = {"c_user_id": 8, "name": "Roof 1", "peak_power": 5.5}

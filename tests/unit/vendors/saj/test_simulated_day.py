@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -16,40 +15,18 @@ from bridge.domain.errors import AuthFailed, RateLimited, VendorError
 from bridge.domain.metrics import METRICS
 from bridge.domain.observation import AlarmMessage, Availability, Observation, Reading, Words
 from bridge.flow.schedule import Schedule, stretch
-from bridge.pace.gate import AccountGate, SlotNote
+from bridge.pace.gate import AccountGate
 from bridge.simulators.ledger import most_in_window
 from bridge.simulators.saj import Application, SajCloud, app, demo_fleet
 from bridge.vendors.saj import limits
 from bridge.vendors.saj.settings import SajSettings
-from tests.unit.vendors.saj.bench import APP_ID, APP_KEY, NOW, Account, FakeClock, FakeVault
+from tests.fakes.adapters import CloudTime, FakeVault, NoLedger, SleptClock
+from tests.unit.vendors.saj.bench import APP_ID, APP_KEY, NOW, Account
 
 DAWN_OF_DAY = datetime(2017, 6, 6, 16, 5, tzinfo=UTC)
 """Five minutes past midnight in Shanghai."""
 
 DAY_S = 86400.0
-
-
-class NoLedger:
-    async def add(self, notes: Sequence[SlotNote]) -> None:
-        return None
-
-    async def remove(self, notes: Sequence[SlotNote]) -> None:
-        return None
-
-
-class CloudTime:
-    """The simulated cloud's time is the gateway's."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-
-    def now(self) -> float:
-        return self._clock.now().timestamp()
-
-    real = now
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
 
 
 class Day:
@@ -58,7 +35,7 @@ class Day:
     def __init__(
         self, start: datetime = DAWN_OF_DAY, fleet: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        self.clock = FakeClock(start)
+        self.clock = SleptClock(start)
         self.time = CloudTime(self.clock)
         self.cloud = SajCloud(
             Application(APP_ID, APP_KEY),

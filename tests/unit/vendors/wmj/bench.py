@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
-import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
 from bridge.domain.command import CommandSpec, Order
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import Withdrawn
-from bridge.pace.limits import Lane
-from bridge.vendorkit.http import OpenGate, VendorHttp
-from bridge.vendorkit.spec import Kit
+from bridge.vendorkit.http import VendorHttp
 from bridge.vendors.wmj import SPEC
 from bridge.vendors.wmj.adapter import WmjAdapter
 from bridge.vendors.wmj.settings import WmjSettings
+from tests.fakes.adapters import FakeEffect, FakeVault, RecordingGate, ScriptedCloud, SleptClock, kit
 
 SERIAL = "W7100000001"
 APP_ID = "00000000000000000000000000000000"
@@ -46,73 +42,7 @@ OFFLINE = {"code": 1002, "msg": "设备离线"}
 UNREGISTERED = {"code": 1004, "msg": "设备未注册"}
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.seconds += seconds
-
-
-class FakeEffect:
-    """Counts how often something left; refuses from the given time on."""
-
-    def __init__(self, allowed: int = 9) -> None:
-        self.count = 0
-        self.allowed = allowed
-
-    @property
-    def left(self) -> bool:
-        return self.count > 0
-
-    async def leaving(self) -> None:
-        if self.count >= self.allowed:
-            raise Withdrawn("expired")
-        self.count += 1
-
-
-class FakeVault:
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    async def get(self, key: str) -> Any:
-        return self.kept.get(key)
-
-    async def put(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-
-
-Reply = dict[str, Any] | bytes | httpx.Response | Exception
-
-
-class FakeCloud:
-    """Answers from a script, in order; keeps every request."""
-
-    def __init__(self) -> None:
-        self.script: list[Reply] = []
-        self.requests: list[httpx.Request] = []
-
-    def will(self, *replies: Reply) -> None:
-        self.script.extend(replies)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        assert self.script, f"nothing scripted for {request.content!r}"
-        reply = self.script.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        if isinstance(reply, httpx.Response):
-            return reply
-        return httpx.Response(200, content=reply if isinstance(reply, bytes) else json.dumps(reply).encode())
-
+class FakeCloud(ScriptedCloud):
     @property
     def bodies(self) -> list[bytes]:
         return [request.content for request in self.requests]
@@ -126,15 +56,6 @@ class FakeCloud:
         ]
 
 
-class RecordingGate(OpenGate):
-    def __init__(self) -> None:
-        self.calls: list[tuple[tuple[tuple[str, str], ...], Lane]] = []
-
-    def slot(self, uses: Any, lane: Lane) -> Any:
-        self.calls.append((tuple(uses), lane))
-        return super().slot(uses, lane)
-
-
 class Account:
     """The adapter of one account and everything it touches."""
 
@@ -145,14 +66,12 @@ class Account:
         }  # fmt: skip
         self.settings = WmjSettings.model_validate(fields | options)
         self.policy = self.settings.policy(("*",), ())
-        self.cloud, self.clock, self.vault, self.gate = FakeCloud(), FakeClock(), FakeVault(), RecordingGate()
-        self.effect = FakeEffect()
+        self.cloud, self.clock, self.vault = FakeCloud(), SleptClock(NOW), FakeVault()
+        self.gate, self.effect = RecordingGate(), FakeEffect()
         self.http = VendorHttp(
             self.settings.base_url, self.gate, self.clock, transport=httpx.MockTransport(self.cloud)
         )
-        log = logging.getLogger("test.wmj")
-        kit = Kit(self.http, self.clock, random.Random(1), log, self.vault, self.policy)
-        adapter = SPEC.build(self.settings, kit)
+        adapter = SPEC.build(self.settings, kit(self, "test.wmj"))
         assert isinstance(adapter, WmjAdapter)
         self.adapter = adapter
 
@@ -174,6 +93,9 @@ class Account:
         """The observations of one run of a task."""
         tasks = {task.key: task for task in self.adapter.poll_tasks(await self.adapter.inventory())}
         return [one async for batch in self.adapter.poll(tasks[key]) for one in batch.observations]
+
+    async def aclose(self) -> None:
+        await self.http.aclose()
 
 
 def sent(command: str, info: str = "{}", serial: str = SERIAL) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -11,16 +10,8 @@ from tests.unit.vendors.wmj.bench import Account
 
 
 @pytest.fixture
-async def make() -> Any:
-    made: list[Account] = []
-
-    def build(**options: Any) -> Account:
-        made.append(Account(**options))
-        return made[-1]
-
-    yield build
-    for account in made:
-        await account.http.aclose()
+def bench_class() -> type[Account]:
+    return Account
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from bridge.domain.errors import (
 from bridge.domain.observation import Availability, Described, Event, Origin, Reading
 from bridge.pace.limits import Lane
 from bridge.vendors.wmj.codec import described
+from tests.fakes.adapters import FakeEffect
 from tests.unit.vendors.wmj.bench import (
     INFO,
     OFFLINE,
@@ -33,7 +34,6 @@ from tests.unit.vendors.wmj.bench import (
     SILENT,
     UNREGISTERED,
     Account,
-    FakeEffect,
     answer,
     plain,
     sent,
