@@ -66,6 +66,8 @@ class Fleet:
         difference = compare(old, new)
         for name in difference.removed:
             await self._end(name)
+            self._around.roster.leave(name)
+            self._around.health.leave(name)
             await self._around.store.run(lambda tx, gone=name: clear_account(tx, gone))  # type: ignore[misc] # bound now
         for name in difference.changed:
             await self._end(name)
@@ -106,10 +108,9 @@ class Fleet:
         self._around.roster.replace(name, known)
 
     async def _end(self, name: str) -> None:
+        """Of a changed account the roster keeps what it knows, so that no command falls into the gap."""
         account = self.accounts.pop(name)
         await account.stop()
-        self._around.roster.leave(name)
-        self._around.health.leave(name)
         task = asyncio.get_running_loop().create_task(self._retire(account), name=f"retire-{name}")
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)

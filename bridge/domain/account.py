@@ -32,4 +32,6 @@ class AccountPolicy:
         """Whether the configuration wants this device."""
         if any(fnmatchcase(native_id, pattern) for pattern in self.exclude):
             return False
-        return not self.include or any(fnmatchcase(native_id, pattern) for pattern in self.include)
+        if not self.include or native_id in self.include:
+            return True
+        return any(fnmatchcase(native_id, pattern) for pattern in self.include)

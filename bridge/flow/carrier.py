@@ -177,7 +177,7 @@ class Carrier:
         try:
             self._refuse_parked(row)
             order = await self._order(row, spec)
-            outcome = await self._in_time(row, spec, executor.execute(order, effect))
+            outcome = await self._in_time(effect, spec, executor.execute(order, effect))
             self.health.succeeded(row.account)
             await self._settle(effect.row, outcome)
         except Withdrawn:
@@ -196,18 +196,20 @@ class Carrier:
                 await self._not_done(effect, spec, Outcome(Status.FAILED, "internal", OWN_FAULT))
 
     async def _in_time(
-        self, row: JournalRow, spec: CommandSpec, work: Coroutine[Any, Any, Outcome]
+        self, effect: JournalEffect, spec: CommandSpec, work: Coroutine[Any, Any, Outcome]
     ) -> Outcome:
-        """A reading command that waits for its slot ends when it expires; one that writes is checked by `leaving`."""
-        if spec.writes or row.expires_ms is None:
+        """A reading command that waits for its slot ends when it expires; one that writes is checked by `leaving`, and
+        one that has left gets its answer."""
+        expires_ms = effect.row.expires_ms
+        if spec.writes or expires_ms is None:
             return await work
-        rest_s = row.expires_ms / 1000 - self.clock.now().timestamp()
+        rest_s = expires_ms / 1000 - self.clock.now().timestamp()
         worker = asyncio.ensure_future(work)
         sleeper = asyncio.ensure_future(self.clock.sleep(max(0.0, rest_s)))
         try:
             await asyncio.wait({worker, sleeper}, return_when=asyncio.FIRST_COMPLETED)
-            if worker.done():
-                return worker.result()
+            if worker.done() or effect.left:
+                return await worker
         finally:
             worker.cancel()
             sleeper.cancel()

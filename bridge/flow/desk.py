@@ -181,8 +181,9 @@ def merge_description(before: Json, device: Device, policy: AccountPolicy) -> di
     for key in _TEXTS:
         if getattr(device, key) is not None:
             merged[key] = getattr(device, key)
-    if device.native_id in policy.names:
-        merged["name"] = policy.names[device.native_id]
+    # the vendor's own name is kept beside the configured one, which may go again
+    merged["vendor_name"] = device.name if device.name is not None else merged.get("vendor_name")
+    merged["name"] = policy.names.get(device.native_id, merged["vendor_name"])
     known = merged.get("metrics", [])
     merged["metrics"] = [*known, *(name for name in device.metrics if name not in known)]
     merged["vendor_info"] = {**merged.get("vendor_info", {}), **device.vendor_info}

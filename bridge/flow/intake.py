@@ -31,6 +31,9 @@ from bridge.store.protocols import Store, Tx
 
 log = logging.getLogger("bridge.intake")
 
+INVENTORY_ROWS = 200
+"""How many devices of an inventory are taken in by one transaction."""
+
 
 class Confirms(Protocol):
     """What may settle a command that is under way (`flow.settle`)."""
@@ -152,26 +155,35 @@ class Intake:
 
     async def take_inventory(self, account: str, devices: Sequence[Device]) -> list[Device]:
         """The account's devices as they are now: new ones are described, gone ones cleared. Returns them as they
-        are known after the merge, in the given order."""
+        are known after the merge, in the given order. Several transactions where there are many: a command that
+        arrives meanwhile waits for one of them only, and what a crash leaves undone the next inventory does."""
         policy = self._roster.policy(account)
         wanted = [device for device in devices if policy.exposes(device.native_id)]
+        ids = {device.native_id for device in wanted}
 
-        def work(tx: Tx) -> list[Device]:
+        def drop(tx: Tx) -> None:
             desk = self.desk(tx, policy)
-            ids = {device.native_id for device in wanted}
             for row in tx.devices.of_account(account):
                 if row.device not in ids:
                     desk.clear_device(row)
-            for device in wanted:
-                desk.describe(device)
-                desk.publish_info(desk.row(device.native_id))
-            self.close(desk)
-            kind = self._roster.default_kind(account)
-            return [device_from(policy, desk.row(device.native_id), kind) for device in wanted]
 
-        known = await self._store.run(work)
+        await self._store.run(drop)
+        known: list[Device] = []
+        for at in range(0, len(wanted), INVENTORY_ROWS):
+            some = wanted[at : at + INVENTORY_ROWS]
+            known += await self._store.run(lambda tx, some=some: self._enter(tx, policy, some))  # type: ignore[misc] # bound now
         self._roster.replace(account, known)
         return known
+
+    def _enter(self, tx: Tx, policy: AccountPolicy, devices: Sequence[Device]) -> list[Device]:
+        """Describes devices; returns them as they are known after the merge."""
+        desk = self.desk(tx, policy)
+        for device in devices:
+            desk.describe(device)
+            desk.publish_info(desk.row(device.native_id))
+        self.close(desk)
+        kind = self._roster.default_kind(policy.account)
+        return [device_from(policy, desk.row(device.native_id), kind) for device in devices]
 
     def _take_one(self, desk: Desk, observation: Observation, taken: Taken) -> None:
         match observation:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.domain.device import Device
-from bridge.domain.errors import StoreError, VendorError
+from bridge.domain.errors import NotSent, StoreError, VendorError
 from bridge.flow.health import AccountHealth
 from bridge.flow.intake import Intake
 from bridge.flow.roster import Roster
@@ -21,6 +21,8 @@ log = logging.getLogger("bridge.poll")
 CONCURRENCY = 8
 INVENTORY_EVERY_S = 3600.0
 INVENTORY_RETRY_S = 30.0
+AGAIN_S = 1.0
+"""Where nothing was sent nothing is used up: again at once, but for the pause that the account then takes anyway."""
 STORE_RETRY_S = 5.0
 
 
@@ -84,7 +86,7 @@ class Poller:
                 await self.refresh()
             except VendorError as error:
                 self.health.failed(self.account, error)
-                wait_s = INVENTORY_RETRY_S
+                wait_s = AGAIN_S if isinstance(error, NotSent) else INVENTORY_RETRY_S
             except StoreError as error:
                 log.error("poll.store_failed", extra={"account": self.account, "reason": str(error)})
                 wait_s = STORE_RETRY_S
@@ -120,6 +122,8 @@ class Poller:
             log.debug(
                 "poll.failed", extra={"account": self.account, "task": task.key, "reason": error.message}
             )
+            if isinstance(error, NotSent):
+                return AGAIN_S
         except StoreError as error:
             log.error("poll.store_failed", extra={"account": self.account, "reason": str(error)})
             return STORE_RETRY_S

@@ -31,8 +31,12 @@ class Roster:
         self._infos: dict[tuple[str, str], Json] = {}
 
     def enter(self, policy: AccountPolicy, executor: Executor, kind: DeviceKind) -> None:
-        """An account begins, with no devices yet."""
-        self._accounts[policy.account] = _Account(policy, executor, kind)
+        """An account begins, or goes on under other rules: the devices it had stay until `replace`."""
+        before = self._accounts.get(policy.account)
+        entry = _Account(policy, executor, kind)
+        if before is not None:
+            entry.devices, entry.levels = before.devices, before.levels
+        self._accounts[policy.account] = entry
 
     def leave(self, account: str) -> None:
         """An account ends."""

@@ -133,6 +133,7 @@ DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
             after_loss=lambda _params: AfterLoss(wait_s=120.0, message="it did not report back"),
             evidence=lambda _params: Evidence(events=frozenset({"online", "registered"})),
         ),
+        CommandSpec("ask", "queues a question: it only reads, and it leaves", writes=False),
         CommandSpec("wipe", "forgets everything", dangerous=True),
         CommandSpec(
             "threshold",
@@ -223,7 +224,7 @@ def taken(ref: Json) -> Script:
 @dataclass
 class FakeVendor:
     """Implements `ports.VendorAdapter`. `will` scripts the next calls of a command, in order; without a script all
-    goes well. `tell` scripts the next answers of probes: an error, or None for the truth."""
+    goes well. A probe tells the truth unless `probe_error` or `answers_probes` is set."""
 
     clock: Clock
     devices: list[Device] = field(default_factory=list)
@@ -276,7 +277,7 @@ class FakeVendor:
             await self.clock.sleep(script.slow_before_s)
         if script.before is not None:
             raise script.before
-        if order.spec.writes:
+        if order.spec.writes or order.spec.name == "ask":
             await effect.leaving()
         if script.acts:
             self._act(order)

@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bridge.domain.errors import LostAnswer, StoreError
 from bridge.domain.observation import Origin
 from tests.fakes.harness import Harness
 from tests.fakes.vendor import (
+    Done,
     Script,
     auth_failed,
     hangs,
@@ -72,7 +73,7 @@ def _script(kind: str, number: int) -> Script:
     return made[kind]
 
 
-SCRIPTS = st.lists(
+SCRIPTS = st.just(["fine"]) | st.lists(
     st.sampled_from(
         [
             "fine", "slow", "waits", "lost", "lost, done", "lost late, done", "not sent", "never left",
@@ -150,6 +151,7 @@ class Commands(RuleBasedStateMachine):
         if command in ("valve", "calibrate"):
             scripts = ["taken"]
         self.harness.vendor.will(command, *(_script(kind, self.number) for kind in scripts))
+        pulse_s = 100 + self.number if payload.get("delay_s") == WITHOUT_ID else None
         command_id = f"c{self.number}" if pulse_s is None else None
         given = {"id": command_id, **payload} if pulse_s is None else {"delay_s": pulse_s}
         message = self.harness.message(f"home/{device}/cmd/{command}", given)
@@ -160,9 +162,21 @@ class Commands(RuleBasedStateMachine):
         kind=st.sampled_from(sorted(ORDERS)),
         device=st.sampled_from(DEVICES),
         scripts=SCRIPTS,
-        trouble=st.sampled_from(["none", "fails", "dies", "lock", "lock, unlock", "shows", "crash"]),
-        transactions=st.integers(1, 8),
-        seconds=st.sampled_from([0.0, 1.0, 8.0, 62.0]),
+        trouble=st.sampled_from(
+            [
+                "none",
+                "fails",
+                "fails when done",
+                "dies",
+                "dies when done",
+                "lock",
+                "lock, unlock",
+                "shows",
+                "crash",
+            ]
+        ),
+        transactions=st.integers(1, 6),
+        seconds=st.sampled_from([0.0, 1.0, 8.0, 62.0, 700.0]),
     )
     def order(
         self, kind: str, device: str, scripts: list[str], trouble: str, transactions: int, seconds: float
@@ -173,6 +187,10 @@ class Commands(RuleBasedStateMachine):
             self.fail_to_write(after=transactions, times=3)
         if trouble == "dies":
             self.die_soon(transactions, after=bool(transactions % 2))
+        if trouble == "fails when done":
+            self._when_done(lambda: self.fail_to_write(after=0, times=transactions))
+        if trouble == "dies when done":
+            self._when_done(lambda: self.die_soon(1, after=bool(transactions % 2)))
         self._send(command, device, payload, most, scripts)
         if "lock" in trouble:
             self.lock("lock", device)
@@ -201,19 +219,23 @@ class Commands(RuleBasedStateMachine):
             return
         self.run(self._deliver(message))
 
-    @rule(command=st.sampled_from(["lock", "unlock"]), device=st.sampled_from([None, *DEVICES]))
     def lock(self, command: str, device: str | None) -> None:
         scope = {"account": "home", "device": device} if device else {}
         self.run(self._deliver(self.harness.message(f"bridge/cmd/{command}", scope)))
 
     # what the world does ------------------------------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([0.5, 3.0, 10.0, 30.0, 70.0, 700.0]))
-    def wait(self, seconds: float) -> None:
-        self.run(self._wait(seconds))
-
     def crash(self) -> None:
         self.run(self._restart())
+
+    def _when_done(self, then: Callable[[], None]) -> None:
+        """Something happens at the moment at which a device acts."""
+
+        def once(_done: Done) -> None:
+            self.harness.vendor.on_effect = lambda _done: None
+            then()
+
+        self.harness.vendor.on_effect = once
 
     def die_soon(self, transactions: int, after: bool) -> None:
         store = self.harness.store
@@ -234,11 +256,12 @@ class Commands(RuleBasedStateMachine):
         self.run(self._show(device, state))
 
     @rule(status=st.sampled_from([Status.SUCCEEDED, Status.FAILED, None]), answers=st.booleans())
-    def change_what_the_vendor_tells(self, status: Status | None, answers: bool) -> None:
+    def change_the_world(self, status: Status | None, answers: bool) -> None:
         for ref, outcome in self.harness.vendor.tasks.items():
             if outcome is None and status is not None:
                 self.harness.vendor.tasks[ref] = Outcome(status)
         self.harness.vendor.probe_error = None if answers else LostAnswer("no answer")
+        self.lock("unlock", None)
 
     # how it is done -----------------------------------------------------------------------------------------------
 
@@ -280,6 +303,7 @@ class Commands(RuleBasedStateMachine):
     async def _come_to_rest(self) -> None:
         vendor = self.harness.vendor
         vendor.scripts.clear()
+        vendor.on_effect = lambda _done: None
         vendor.probe_error = None
         await self._wait(100)  # what was answered is told before anything else happens
         await self.harness.restart()  # what hangs would hang forever
@@ -352,7 +376,7 @@ class Commands(RuleBasedStateMachine):
 
 Commands.TestCase.settings = settings(
     max_examples=60,
-    stateful_step_count=20,
+    stateful_step_count=25,
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

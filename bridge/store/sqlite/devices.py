@@ -146,10 +146,11 @@ class SqliteAlarms:
         )
 
     def first_sight(self, event_id: str, at_ms: int) -> bool:
-        added = self._db.execute(
-            "INSERT INTO event_seen (id, at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", (event_id, at_ms)
-        )
-        return added.rowcount > 0
+        known = self._db.execute("UPDATE event_seen SET at_ms = ? WHERE id = ?", (at_ms, event_id))
+        if known.rowcount:
+            return False  # seen again, so remembered for longer: a vendor's list may show it for weeks
+        self._db.execute("INSERT INTO event_seen (id, at_ms) VALUES (?, ?)", (event_id, at_ms))
+        return True
 
     def _many(self, tail: str, args: tuple[Any, ...]) -> Sequence[AlarmRow]:
         return [_alarm(values) for values in self._db.execute(_ALARM + tail, args)]

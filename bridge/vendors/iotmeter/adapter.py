@@ -288,7 +288,6 @@ class IotMeterAdapter:
             vendor=self._kit.policy.vendor,
             native_id=native_id,
             kind=self._notes.kind(native_id) or DeviceKind.GAS_METER,
-            name=self._kit.policy.names.get(native_id),
             serial=native_id,
         )
 

@@ -163,7 +163,6 @@ class Codec:
             vendor=self.policy.vendor,
             native_id=native_id,
             kind=kind_of(record.get("device_type")) or kind,
-            name=self.policy.names.get(native_id),
             model=text_of(record.get("device_type_name")) or None,
             manufacturer=text_of(record.get("factory_code")) or None,
             serial=native_id,
@@ -270,7 +269,6 @@ class Codec:
             vendor=self.policy.vendor,
             native_id=device,
             kind=kind_of(record.get("device_type")) or kind,
-            name=self.policy.names.get(device),
             serial=device,
         )
         return [Described(described), self.availability(device, heard_at, received_at, origin)]

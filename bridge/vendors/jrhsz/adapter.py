@@ -46,6 +46,7 @@ from bridge.vendors.jrhsz.wire import PAGE_SIZE, Query, Row
 
 METERS, READINGS = "meters", "readings"
 BATCH = 500
+DECODED_AT_ONCE = 100
 RETRY_S = (5.0, 30.0, 300.0)
 """After a failure a poll is tried again so soon (section 5, code 1001), the last again and again."""
 
@@ -216,7 +217,9 @@ class JrhszAdapter:
         for since, until in slices(begin, now, SLICE):
             told = await self._api.records(source.query, since, until, Lane.POLL)
             seen: list[Observation] = []
-            for row in told.rows:
+            for number, row in enumerate(told.rows, start=1):
+                if number % DECODED_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # only gives way: there may be tens of thousands
                 kind = self._roll.kind_of(row, walk)
                 if kind is None or not overlap.is_new(row):
                     continue

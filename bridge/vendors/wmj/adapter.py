@@ -59,7 +59,6 @@ class WmjAdapter:
                 vendor=self._kit.policy.vendor,
                 native_id=serial,
                 kind=DeviceKind.BREAKER,
-                name=self._kit.policy.names.get(serial),
                 serial=serial,
                 metrics=codec.DECLARED,
             )

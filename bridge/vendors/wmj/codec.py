@@ -185,12 +185,16 @@ def _has_text(value: Json) -> bool:
 
 
 def polled(
-    serial: str, info: Mapping[str, Json], received_at: datetime, policy: AccountPolicy
+    serial: str,
+    info: Mapping[str, Json],
+    received_at: datetime,
+    policy: AccountPolicy,
+    origin: Origin = Origin.POLL,
 ) -> list[Observation]:
     """A successful `getdevinfo` as a poll takes it: the reading, the proof of life, what the device is."""
-    alive = Availability(serial, online=True, received_at=received_at, origin=Origin.POLL, said=False)
+    alive = Availability(serial, online=True, received_at=received_at, origin=origin, said=False)
     return [
-        *reading(serial, info, received_at, Origin.POLL, policy),
+        *reading(serial, info, received_at, origin, policy),
         alive,
         *described(serial, info, policy),
     ]

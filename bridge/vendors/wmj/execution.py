@@ -77,7 +77,7 @@ class Execution:
     async def _read(self, order: Order, _effect: Effect) -> Outcome:
         serial = _serial_of(order)
         told = await self._link.read(serial, Lane.READ)
-        seen = codec.polled(serial, told.info, told.received_at, self._policy)
+        seen = codec.polled(serial, told.info, told.received_at, self._policy, Origin.COMMAND)
         return Outcome(Status.SUCCEEDED, vendor_code=0, observations=seen)
 
     async def _online(self, order: Order, _effect: Effect) -> Outcome:

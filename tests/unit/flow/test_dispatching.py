@@ -142,6 +142,13 @@ async def test_a_read_that_is_in_time_is_not_expired(harness: Harness) -> None:
     assert harness.statuses("r1") == ["accepted", "succeeded"]
 
 
+async def test_a_question_that_has_left_gets_its_answer_though_it_expires(harness: Harness) -> None:
+    harness.vendor.will("ask", Script(slow_s=20))
+    await harness.command("home/D1/cmd/ask", {"id": "q1", "expires_at": rfc3339(harness.at(9))})
+    await harness.advance(30)
+    assert harness.statuses("q1") == ["accepted", "succeeded"]
+
+
 # a vendor that works on it --------------------------------------------------------------------------------------------
 
 
@@ -273,6 +280,11 @@ async def test_an_account_that_is_only_reloaded_keeps_its_commands(harness: Harn
     await harness.enter_account()
     await harness.advance(30)
     assert [harness.final(name)["status"] for name in ("c1", "c2")] == ["succeeded", "succeeded"]
+
+
+async def test_an_account_under_other_rules_knows_its_devices_at_once(harness: Harness) -> None:
+    harness.roster.enter(harness.policy, harness.vendor, harness.vendor.devices[0].kind)
+    assert (await harness.command("home/D1/cmd/breaker", "on"))[-1]["status"] == "succeeded"
 
 
 async def test_a_device_that_is_gone_ends_what_waits_for_it(harness: Harness) -> None:

@@ -135,3 +135,25 @@ async def test_a_store_that_fails_takes_the_reading_later(harness: Harness, vend
     before = len(harness.docs("home/D1/telemetry"))
     await harness.advance(6)
     assert len(harness.docs("home/D1/telemetry")) == before + 1
+
+
+async def test_a_vendor_that_was_away_is_read_as_soon_as_it_is_back_however_long_the_interval(
+    harness: Harness, vendor: Vendor
+) -> None:
+    vendor.interval_s = 3600.0
+    vendor.answers = [NotSent("n"), NotSent("n")]
+    poller(harness, vendor)
+    await harness.advance(60)
+    assert len(vendor.reads) == 3
+    state = harness.health.state("home")
+    assert state is not None
+    assert state.word == "online"
+
+
+async def test_an_inventory_that_could_not_be_asked_for_is_asked_for_again_after_the_pause(
+    harness: Harness, vendor: Vendor
+) -> None:
+    vendor.inventories = [NotSent("n"), NotSent("n")]
+    poller(harness, vendor)
+    await harness.advance(20)
+    assert len(vendor.asked) == 3

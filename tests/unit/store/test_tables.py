@@ -145,12 +145,14 @@ async def test_message_alarms_raised_before_a_time_are_found_conditions_are_not(
     assert [row.id for row in await store.run(lambda tx: tx.alarms.raised_before("shop", 50))] == ["old"]
 
 
-async def test_event_is_new_once(store: SqliteStore, path: Path):
+async def test_event_is_new_once_and_remembered_from_its_last_sight(store: SqliteStore, path: Path):
     assert await store.run(lambda tx: tx.alarms.first_sight("e1", 1000))
     await store.close()
     async with opened(path) as again:
         assert not await again.run(lambda tx: tx.alarms.first_sight("e1", 2000))
         await again.run(lambda tx: tx.seen.forget_before(1001))
+        assert not await again.run(lambda tx: tx.alarms.first_sight("e1", 2000))
+        await again.run(lambda tx: tx.seen.forget_before(2001))
         assert await again.run(lambda tx: tx.alarms.first_sight("e1", 3000))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -336,9 +335,3 @@ def test_no_body_makes_the_envelope_stumble(body: bytes) -> None:
         answer = answer_of(body)
         records_of(answer.data)
         login_of(answer.data, CHINA)
-
-
-def test_the_names_of_the_configuration_are_the_devices_names() -> None:
-    policy = AccountPolicy("gas", "iotmeter", names={METER: "Boiler room"})
-    codec: Callable[..., Any] = Codec(policy, CHINA, 1.0).device
-    assert codec({"meter_comm_no": METER}, DeviceKind.GAS_METER).name == "Boiler room"

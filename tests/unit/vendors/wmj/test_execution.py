@@ -226,7 +226,7 @@ async def test_a_device_taken_off_by_command_is_not_bound_again_by_polling(accou
 # reading ------------------------------------------------------------------------------------------
 
 
-async def test_read_returns_the_measurements_as_a_polled_reading(account: Account) -> None:
+async def test_read_returns_the_measurements_as_a_reading_of_its_own(account: Account) -> None:
     account.cloud.will(answer(INFO))
     outcome = await account.run("read")
     assert account.cloud.bodies == [sent("getdevinfo")]
@@ -234,7 +234,7 @@ async def test_read_returns_the_measurements_as_a_polled_reading(account: Accoun
     assert outcome.result is None
     reading = outcome.observations[0]
     assert isinstance(reading, Reading)
-    assert (reading.origin, reading.observed_at) == (Origin.POLL, None)
+    assert (reading.origin, reading.observed_at) == (Origin.COMMAND, None)
     assert reading.metrics["voltage"] == Decimal("229.1")
 
 
