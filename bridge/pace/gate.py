@@ -131,7 +131,7 @@ class AccountGate:
                 if slot.refunded:
                     one.refund(at)
                 else:
-                    one.release()
+                    one.release(self._wall.now())
             self._pump()
             self.changed()
             if slot.refunded and notes:

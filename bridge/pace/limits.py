@@ -98,9 +98,14 @@ class SlidingWindows:
         self._forget(at)
         return at
 
-    def release(self) -> None:
-        """The call is over, whatever came of it; its slot stays used."""
+    def release(self, now: float | None = None) -> None:
+        """The call is over, whatever came of it; its slot stays used.
+
+        Where calls go one at a time, the slot counts from the end of the call (`now`): the vendor counts when a
+        request arrives, and a slow one followed by a quick one would arrive closer together than they left."""
         self.under_way = max(0, self.under_way - 1)
+        if now is not None and self.limit.concurrency == 1 and self.taken:
+            self.taken[-1] = max(self.taken[-1], now)
 
     def refund(self, at: float) -> None:
         """The call never left: its slot is given back."""
