@@ -1,0 +1,1 @@
+"""Trials of the whole gateway, run by hand: `python -m benchmarks.fleet`."""
