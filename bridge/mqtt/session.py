@@ -32,9 +32,10 @@ from bridge.ports import Clock, Rng
 log = logging.getLogger("bridge.mqtt")
 
 CONNECT_TIMEOUT_S = 10.0
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 10.0
 RECEIVE_MAXIMUM = 200
 """Commands that the broker may send before we acknowledged the earlier ones: our memory's bound."""
+UNANSWERED = "the connection was closed before an answer came"
 UNSUPPORTED_PROTOCOL = frozenset({1, 0x84})
 STORE_RETRY_S = 1.0
 STOP_TIMEOUT_S = 1.0
@@ -282,6 +283,14 @@ class Session:
             aiomqtts_own(client_, data, flags, reason, properties)
 
         connection.paho.on_connect = connected
+        aiomqtts_end: Any = connection.paho.on_disconnect
+
+        def disconnected(*told: Any) -> None:
+            if not client._connected.done():  # noqa: SLF001 - aiomqtt would wait on until its time-out
+                client._connected.set_exception(aiomqtt.MqttError(UNANSWERED))  # noqa: SLF001 - as above
+            aiomqtts_end(*told)
+
+        connection.paho.on_disconnect = disconnected
         try:
             await client.__aenter__()
         except BaseException:
@@ -326,7 +335,7 @@ class Session:
         text = str(error) or type(error).__name__
         if self._protocol == 5 and code in UNSUPPORTED_PROTOCOL:
             self._fall_back(text)
-        elif self._protocol == 5 and "timed out" in text and not self.knows_mqtt5:
+        elif self._protocol == 5 and not self.knows_mqtt5 and (text == UNANSWERED or "timed out" in text):
             self._fall_back(f"{text}; a broker that neither speaks nor refuses it needs mqtt.protocol: 4")
         else:
             self._protocol = self._settings.protocol

@@ -1,0 +1,151 @@
+"""What is retained at the broker is exactly what there is: nothing of devices, accounts or names that are gone."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+import httpx
+
+from tests.system.fixtures import DEVICES, MakeGateway
+from tests.system.polling import until
+from tests.system.stage import PUSH_SECRET, Broker, Gateway, Listener, retained
+
+D1, D2, D3 = DEVICES[:3]
+LEAVES = ("info", "availability", "state")
+
+
+def topics(base: str, accounts: dict[str, list[str]]) -> set[str]:
+    """The retained topics of a gateway with these accounts and devices."""
+    expected = {f"{base}/bridge/status", f"{base}/bridge/info"}
+    for account, devices in accounts.items():
+        expected |= {f"{base}/{account}/status", f"{base}/{account}/budget"}
+        expected |= {f"{base}/{account}/{device}/{leaf}" for device in devices for leaf in LEAVES}
+    return expected
+
+
+def settles_at(broker: Broker, expected: set[str], gateway: Gateway) -> dict[str, bytes]:
+    """What is retained once it is exactly this, and stays so."""
+
+    def difference() -> str:
+        seen = set(retained(broker.port, quiet_s=0.1))
+        return f"missing {sorted(expected - seen)}, too much {sorted(seen - expected)}"
+
+    nothing = "missing [], too much []"
+    until(lambda: difference() == nothing, 15, "the retained topics", difference, gateway.tail)
+    time.sleep(0.5)
+    assert difference() == nothing
+    return retained(broker.port, quiet_s=0.1)
+
+
+def account(gateway: Gateway, **laid: Any) -> dict[str, Any]:
+    """The gateway's account with keys laid over it."""
+    return {**copy.deepcopy(gateway.configuration["accounts"][0]), **laid}
+
+
+def reloaded(gateway: Gateway, listener: Listener, *accounts: dict[str, Any]) -> dict[str, Any]:
+    """Writes these accounts and has the gateway read them by command; the final acknowledgement's result."""
+    gateway.write({**gateway.configuration, "accounts": list(accounts)})
+    name = f"reload-{time.monotonic_ns()}"
+    listener.send("meterbridge/bridge/cmd/reload", {"id": name})
+    done = listener.final("meterbridge/bridge/ack", name)
+    assert done["status"] == "succeeded", done
+    return dict(done["result"])
+
+
+def test_device_that_a_reload_removes_takes_its_retained_topics_along(
+    gateway: Gateway, listener: Listener, broker: Broker
+) -> None:
+    settles_at(broker, topics("meterbridge", {"shop": [D1, D2]}), gateway)
+    result = reloaded(gateway, listener, account(gateway, devices=[D2, D3]))
+    assert result["accounts"] == {"added": [], "changed": ["shop"], "removed": []}
+    settles_at(broker, topics("meterbridge", {"shop": [D2, D3]}), gateway)
+    listener.send(f"meterbridge/shop/{D1}/cmd/breaker", {"state": "on", "id": "gone"})
+    assert listener.final(f"meterbridge/shop/{D1}/ack", "gone")["code"] == "unknown_device"
+    listener.send(f"meterbridge/shop/{D3}/cmd/breaker", {"state": "on", "id": "new"})
+    assert listener.final(f"meterbridge/shop/{D3}/ack", "new")["status"] == "succeeded"
+
+
+def test_device_that_comes_back_is_complete_again(
+    gateway: Gateway, listener: Listener, broker: Broker
+) -> None:
+    settles_at(broker, topics("meterbridge", {"shop": [D1, D2]}), gateway)
+    reloaded(gateway, listener, account(gateway, devices=[D2]))
+    settles_at(broker, topics("meterbridge", {"shop": [D2]}), gateway)
+    reloaded(gateway, listener, account(gateway, devices=[D1, D2]))
+    settles_at(broker, topics("meterbridge", {"shop": [D1, D2]}), gateway)
+
+
+def test_account_that_a_reload_removes_takes_all_its_retained_topics_along(
+    gateway: Gateway, listener: Listener, broker: Broker
+) -> None:
+    old, new = account(gateway), account(gateway, id="barn", devices=[D3], push=None)
+    del new["push"]
+    result = reloaded(gateway, listener, old, new)
+    assert result["accounts"]["added"] == ["barn"]
+    settles_at(broker, topics("meterbridge", {"shop": [D1, D2], "barn": [D3]}), gateway)
+    reloaded(gateway, listener, new)
+    settles_at(broker, topics("meterbridge", {"barn": [D3]}), gateway)
+    before = listener.mark()
+    listener.send(f"meterbridge/shop/{D1}/cmd/breaker", {"state": "on", "id": "nobody"})
+    pushed = httpx.post(f"{gateway.web}/push/shop/{PUSH_SECRET}", json={}, trust_env=False)
+    assert pushed.status_code == 404
+    listener.send(f"meterbridge/barn/{D3}/cmd/online", {"id": "barn"})
+    listener.final(f"meterbridge/barn/{D3}/ack", "barn")
+    assert [one.topic for one in listener.all("meterbridge/shop/+/ack") if one.order >= before] == []
+
+
+def test_account_that_goes_while_the_polls_run_leaves_nothing_behind(
+    gateway: Gateway, listener: Listener, broker: Broker
+) -> None:
+    """Again and again: a round of the gateway's own reports may be under way at any of these moments."""
+    shop = account(gateway, poll="1s")
+    barn = {**account(gateway, id="barn", devices=[D3], poll="1s")}
+    del barn["push"]
+    for _ in range(4):
+        reloaded(gateway, listener, shop, barn)
+        time.sleep(0.1)
+        reloaded(gateway, listener, shop)
+    settles_at(broker, topics("meterbridge", {"shop": [D1, D2]}), gateway)
+
+
+def test_what_changed_while_the_gateway_was_stopped_is_cleaned_up_at_its_start(
+    gateway: Gateway, listener: Listener, broker: Broker
+) -> None:
+    barn = account(gateway, id="barn", devices=[D3])
+    reloaded(gateway, listener, account(gateway), barn)
+    settles_at(broker, topics("meterbridge", {"shop": [D1, D2], "barn": [D3]}), gateway)
+    gateway.terminate()
+    gateway.write({**gateway.configuration, "accounts": [account(gateway, devices=[D2])]})
+    gateway.start()
+    settles_at(broker, topics("meterbridge", {"shop": [D2]}), gateway)
+
+
+def test_changed_base_topic_moves_everything(gateway: Gateway, listener: Listener, broker: Broker) -> None:
+    before = settles_at(broker, topics("meterbridge", {"shop": [D1, D2]}), gateway)
+    gateway.kill9()  # the Last Will leaves a retained `offline` on the old topic
+    mqtt = {**gateway.configuration["mqtt"], "base_topic": "site/meters"}
+    gateway.write({**gateway.configuration, "mqtt": mqtt})
+    gateway.start()
+    after = settles_at(broker, topics("site/meters", {"shop": [D1, D2]}), gateway)
+    assert after["site/meters/bridge/status"] == b"online"
+    for device in (D1, D2):
+        for leaf in ("info", "availability"):
+            place = f"shop/{device}/{leaf}"
+            assert after[f"site/meters/{place}"] == before[f"meterbridge/{place}"]
+
+
+def test_flat_metrics_come_and_go_with_their_switch(
+    make_gateway: MakeGateway, listener: Listener, broker: Broker
+) -> None:
+    gateway = make_gateway(mqtt={"flat_metrics": True}, account={"devices": [D1]})
+    listener.tails.append(gateway.tail)
+    state = listener.wait(f"meterbridge/shop/{D1}/state").json
+    flat = {f"meterbridge/shop/{D1}/state/{name}" for name in state["metrics"]}
+    seen = settles_at(broker, topics("meterbridge", {"shop": [D1]}) | flat, gateway)
+    assert seen[f"meterbridge/shop/{D1}/state/switch_state"] in (b'"on"', b'"off"')
+    gateway.terminate()
+    gateway.write({**gateway.configuration, "mqtt": {**gateway.configuration["mqtt"], "flat_metrics": False}})
+    gateway.start()
+    settles_at(broker, topics("meterbridge", {"shop": [D1]}), gateway)
