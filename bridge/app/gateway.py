@@ -90,6 +90,7 @@ class Gateway:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, hides nothing
         self._topics = Topics(configuration.mqtt.base_topic)
         self._tasks: list[asyncio.Task[None]] = []
+        self._keeping: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
@@ -198,6 +199,7 @@ class Gateway:
         self.session.on_connected = self._connected
         self.session.on_ready = self._session_ready
         self.publisher.on_refused = self._refused
+        self.session.on_subscription_refused = self._subscription_refused
         self.health.on_auth_failed = self._auth_failed
         if self.store.moved_aside is not None:
             reporter.event(
@@ -409,7 +411,9 @@ class Gateway:
         self._notifier.status(f"connected, {len(self.fleet.accounts)} accounts")
 
     def _refused(self, publication: Publication, reason: int) -> None:
+        """What the broker does not take for good is kept as a dead letter, so that nothing is lost unseen."""
         log.error("mqtt.publish_refused", extra={"topic": publication.topic, "reason": f"0x{reason:02x}"})
+        self._keep_aside(publication, f"the broker refused it: reason 0x{reason:02x}")
         if publication.topic != self._topics.bridge("event"):
             self.reporter.event(
                 "publish_refused",
@@ -418,6 +422,28 @@ class Gateway:
                 publication.account or None,
                 topic=publication.topic,
             )
+
+    def _keep_aside(self, publication: Publication, reason: str) -> None:
+        async def keep() -> None:
+            at_ms = unix_ms(self._clock.now())
+            with contextlib.suppress(StoreError):
+                await self.store.run(
+                    lambda tx: tx.dead_letters.add(
+                        publication.account or GATEWAY, publication.topic, reason, publication.body, at_ms
+                    )
+                )
+
+        task = asyncio.get_running_loop().create_task(keep(), name="keep-aside")
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    def _subscription_refused(self, topic: str) -> None:
+        self.reporter.event(
+            "subscription_refused",
+            "critical",
+            f"the broker refuses the subscription to {topic}: these commands do not arrive",
+            topic=topic,
+        )
 
     def _auth_failed(self, account: str, message: str) -> None:
         """Wrong credentials, or another program that fetches tokens for the same application (saj 2.3)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
@@ -35,7 +34,8 @@ def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """aiomqtt asks for a socket to be watched a moment after a broker that died has closed it; that the connection
     is lost is told elsewhere (test_it_stops_with_a_message_when_its_broker_dies). Everything else is logged."""
     error, message = context.get("exception"), str(context.get("message"))
-    gone = isinstance(error, OSError) and error.errno == errno.EBADF
+    # closed (-1 or EBADF), or already somebody else's: the number may have been given out again
+    gone = isinstance(error, OSError | ValueError) or "is used by transport" in str(error)
     if gone and ("add_writer" in message or "add_reader" in message):
         log.debug("mqtt.socket_gone")
         return

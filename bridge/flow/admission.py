@@ -28,9 +28,8 @@ from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Value
 from bridge.domain.text import Json, canonical, loads
 from bridge.domain.times import unix_ms
-from bridge.flow.carrier import arm
 from bridge.flow.roster import Roster
-from bridge.flow.settle import Settler
+from bridge.flow.settle import Settler, arm
 from bridge.ports import Clock
 from bridge.store.protocols import JournalRow, Store, Tx
 

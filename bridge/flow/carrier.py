@@ -10,13 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from bridge.domain.command import AfterLoss, CommandSpec, CommandState, Follow, Order, Outcome, Status
+from bridge.domain.command import AfterLoss, CommandSpec, CommandState, Order, Outcome, Status
 from bridge.domain.errors import (
     AuthFailed,
-    DeviceOffline,
     LostAnswer,
     NotSent,
     RateLimited,
@@ -26,11 +24,12 @@ from bridge.domain.errors import (
     VendorError,
     Withdrawn,
 )
-from bridge.domain.observation import Availability, Observation, Origin
 from bridge.domain.text import dumps
 from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.flow.effect import JournalEffect, stopped
 from bridge.flow.roster import Roster
-from bridge.flow.settle import Settler, evidence_json
+from bridge.flow.settle import Settler
+from bridge.flow.verdicts import asked_at_s, final_no, next_look_s
 from bridge.ports import Clock, Executor
 from bridge.store.protocols import JournalRow, Store, Tx
 
@@ -62,50 +61,6 @@ class Health(Protocol):
     def failed(self, account: str, error: VendorError) -> None:
         """A call failed."""
         ...
-
-
-@dataclass(slots=True)
-class JournalEffect:
-    """`ports.Effect` for one attempt at one command."""
-
-    store: Store
-    settler: Settler
-    clock: Clock
-    row: JournalRow
-    left: bool = False
-
-    async def leaving(self) -> None:
-        """See `ports.Effect.leaving`."""
-        reason, row = await self.store.run(self._leave)
-        # only now: a transaction that is undone must not show here
-        self.row = row or self.row
-        if reason is not None:
-            raise Withdrawn(reason)
-        self.left = True
-
-    def _leave(self, tx: Tx) -> tuple[str | None, JournalRow | None]:
-        row = tx.journal.get(self.row.key)
-        if row is None or row.state is CommandState.FINAL:
-            return "the command has ended", row
-        stop = stopped(tx, row, self.clock.now())
-        if stop is not None:
-            if row.attempt == 0:
-                self.settler.settle(tx, row, stop)
-            return stop.message, row
-        row.attempt += 1
-        row.dispatched_ms = unix_ms(self.clock.now())
-        self.settler.move(tx, row, CommandState.DISPATCHED, f"attempt {row.attempt} leaves")
-        return None, row
-
-
-def stopped(tx: Tx, row: JournalRow, now: datetime) -> Outcome | None:
-    """Why a command must not leave (any more), or None."""
-    if row.expires_ms is not None and unix_ms(now) >= row.expires_ms:
-        return Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")
-    lock = tx.locks.covering(row.account, row.device) if row.writes else None
-    if lock is not None:
-        return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
-    return None
 
 
 @dataclass(slots=True)
@@ -234,9 +189,9 @@ class Carrier:
             case RateLimited():
                 await self._rate_limited(effect, spec, error)
             case Refused():
-                await self._settle(row, _final_no(error, row, self.clock.now()))
+                await self._settle(row, final_no(error, row, self.clock.now()))
             case _:
-                await self._not_done(effect, spec, _final_no(error, row, self.clock.now()))
+                await self._not_done(effect, spec, final_no(error, row, self.clock.now()))
 
     async def _not_done(self, effect: JournalEffect, spec: CommandSpec, outcome: Outcome) -> None:
         """The end of a command that this attempt did not carry out. Of an earlier attempt, whose answer was lost, that
@@ -405,7 +360,7 @@ class Carrier:
         age_s = self._age_s(row.sent_ms)
         until_s = plan.until_s if row.timeout_s is None else row.timeout_s + plan.grace_s
         if age_s >= until_s:
-            if _asked_at_s(row) < until_s:
+            if asked_at_s(row) < until_s:
                 await self._ask(row, spec)  # the gateway was away when it was due
                 return
             await self._settle(
@@ -531,45 +486,3 @@ class Carrier:
         """Seconds since then; a clock that stepped back makes it 0, never negative."""
         now_ms = unix_ms(self.clock.now())
         return max(0.0, (now_ms - (since_ms if since_ms is not None else now_ms)) / 1000)
-
-
-def arm(row: JournalRow, spec: CommandSpec, params: object) -> None:
-    """Notes in a new row what would prove it later."""
-    row.evidence = evidence_json(spec.evidence(params))
-
-
-def next_look_s(plan: Follow, asks: int) -> float:
-    """The age at which the vendor is asked for the `asks`-th time (from 0)."""
-    if asks < len(plan.ask_at_s):
-        return plan.ask_at_s[asks]
-    last = plan.ask_at_s[-1] if plan.ask_at_s else 0.0
-    return last + plan.then_every_s * (asks - len(plan.ask_at_s) + 1)
-
-
-def _asked_at_s(row: JournalRow) -> float:
-    """The age, since the vendor took it, at which a command was last asked for; 0 before the first time."""
-    return (row.updated_ms - (row.sent_ms if row.sent_ms is not None else row.updated_ms)) / 1000
-
-
-def _final_no(error: VendorError, row: JournalRow, now: datetime) -> Outcome:
-    observations: tuple[Observation, ...] = ()
-    code, result = "vendor_error", None
-    match error:
-        case DeviceOffline():
-            code = "device_offline"
-            if row.device is not None:
-                observations = (
-                    Availability(row.device, online=False, received_at=now, origin=Origin.COMMAND, said=True),
-                )
-        case AuthFailed():
-            code = "auth_failed"
-        case Refused():
-            code, result = error.code, error.result
-    return Outcome(
-        Status.FAILED,
-        code,
-        error.message,
-        vendor_code=error.native_code,
-        result=result,
-        observations=observations,
-    )

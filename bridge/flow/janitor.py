@@ -19,6 +19,7 @@ log = logging.getLogger("bridge.janitor")
 
 SEEN_FOR_S = 9 * 86400.0
 """Longer than the eight days for which the gas platform may repeat a push (iotmeter 9.5)."""
+BODIES_FOR_S = 3600.0
 ROUND_S = 60.0
 
 
@@ -113,6 +114,7 @@ class Janitor:
 
         def forget(tx: Tx) -> None:
             tx.journal.forget_before(now_ms - int(self.remember_s * 1000))
+            tx.seen.forget_bodies_before(now_ms - int(BODIES_FOR_S * 1000))
             tx.seen.forget_before(now_ms - int(SEEN_FOR_S * 1000))
 
         await self.store.run(forget)

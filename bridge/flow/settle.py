@@ -13,7 +13,7 @@ from typing import Any
 from bridge.contract import payloads
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
-from bridge.domain.command import CommandState, Evidence, Outcome, Status, advance
+from bridge.domain.command import CommandSpec, CommandState, Evidence, Outcome, Status, advance
 from bridge.domain.observation import Availability, Confirmation, Event, Observation, Reading, Words
 from bridge.domain.text import Json, dumps
 from bridge.domain.times import unix_ms
@@ -206,6 +206,11 @@ def _with_record(outcome: Outcome, taken: Taken) -> Outcome:
         outcome.vendor_ref,
         taken.records[-1],
     )
+
+
+def arm(row: JournalRow, spec: CommandSpec, params: object) -> None:
+    """Notes in a new row what would prove it later."""
+    row.evidence = evidence_json(spec.evidence(params))
 
 
 def evidence_json(evidence: Evidence | None) -> Json:

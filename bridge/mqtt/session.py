@@ -133,6 +133,7 @@ class Session:
         self.on_connected: Callable[[Connection], Awaitable[None]] = _nothing
         self.on_ready: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_subscription_refused: Callable[[str], None] = lambda _topic: None
 
     @property
     def connected(self) -> bool:
@@ -326,6 +327,7 @@ class Session:
             for topic, code in zip(some, codes, strict=False):
                 if _code(code) >= 0x80:
                     log.error("mqtt.subscription_refused", extra={"topic": topic, "reason": str(code)})
+                    self.on_subscription_refused(topic)
 
     def _presence(self, word: str) -> Publication:
         return Publication(self._topics.bridge("status"), word.encode(), Class.META, retain=True)

@@ -290,6 +290,10 @@ class SeenTable(Protocol):
         """True if no equal body was taken as new within the window; then it is noted."""
         ...
 
+    def forget_bodies_before(self, ms: int) -> None:
+        """Drops notes of bodies made earlier: their windows are seconds."""
+        ...
+
     def forget_before(self, ms: int) -> None:
         """Drops notes (of records, bodies and events) made earlier."""
         ...

@@ -183,6 +183,9 @@ class SqliteSeen:
         )
         return True
 
+    def forget_bodies_before(self, ms: int) -> None:
+        self._db.execute("DELETE FROM seen_body WHERE at_ms < ?", (ms,))
+
     def forget_before(self, ms: int) -> None:
         for table in ("seen_record", "seen_body", "event_seen"):
             self._db.execute(f"DELETE FROM {table} WHERE at_ms < ?", (ms,))  # noqa: S608 - fixed names

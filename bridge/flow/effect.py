@@ -1,0 +1,60 @@
+"""The moment before a command's request leaves: the journal says so first, or the request does not leave.
+
+`Effect.leaving` is the only place where a command becomes DISPATCHED.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.domain.command import CommandState, Outcome, Status
+from bridge.domain.errors import Withdrawn
+from bridge.domain.times import unix_ms
+from bridge.flow.settle import Settler
+from bridge.ports import Clock
+from bridge.store.protocols import JournalRow, Store, Tx
+
+
+@dataclass(slots=True)
+class JournalEffect:
+    """`ports.Effect` for one attempt at one command."""
+
+    store: Store
+    settler: Settler
+    clock: Clock
+    row: JournalRow
+    left: bool = False
+
+    async def leaving(self) -> None:
+        """See `ports.Effect.leaving`."""
+        reason, row = await self.store.run(self._leave)
+        # only now: a transaction that is undone must not show here
+        self.row = row or self.row
+        if reason is not None:
+            raise Withdrawn(reason)
+        self.left = True
+
+    def _leave(self, tx: Tx) -> tuple[str | None, JournalRow | None]:
+        row = tx.journal.get(self.row.key)
+        if row is None or row.state is CommandState.FINAL:
+            return "the command has ended", row
+        stop = stopped(tx, row, self.clock.now())
+        if stop is not None:
+            if row.attempt == 0:
+                self.settler.settle(tx, row, stop)
+            return stop.message, row
+        row.attempt += 1
+        row.dispatched_ms = unix_ms(self.clock.now())
+        self.settler.move(tx, row, CommandState.DISPATCHED, f"attempt {row.attempt} leaves")
+        return None, row
+
+
+def stopped(tx: Tx, row: JournalRow, now: datetime) -> Outcome | None:
+    """Why a command must not leave (any more), or None."""
+    if row.expires_ms is not None and unix_ms(now) >= row.expires_ms:
+        return Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")
+    lock = tx.locks.covering(row.account, row.device) if row.writes else None
+    if lock is not None:
+        return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
+    return None

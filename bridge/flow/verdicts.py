@@ -1,0 +1,48 @@
+"""Small decisions about a command under way. Pure: rows and errors in, outcomes and ages out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bridge.domain.command import Follow, Outcome, Status
+from bridge.domain.errors import AuthFailed, DeviceOffline, Refused, VendorError
+from bridge.domain.observation import Availability, Observation, Origin
+from bridge.store.protocols import JournalRow
+
+
+def next_look_s(plan: Follow, asks: int) -> float:
+    """The age at which the vendor is asked for the `asks`-th time (from 0)."""
+    if asks < len(plan.ask_at_s):
+        return plan.ask_at_s[asks]
+    last = plan.ask_at_s[-1] if plan.ask_at_s else 0.0
+    return last + plan.then_every_s * (asks - len(plan.ask_at_s) + 1)
+
+
+def asked_at_s(row: JournalRow) -> float:
+    """The age, since the vendor took it, at which a command was last asked for; 0 before the first time."""
+    return (row.updated_ms - (row.sent_ms if row.sent_ms is not None else row.updated_ms)) / 1000
+
+
+def final_no(error: VendorError, row: JournalRow, now: datetime) -> Outcome:
+    """A vendor's no as the end of a command, with what it says of the device."""
+    observations: tuple[Observation, ...] = ()
+    code, result = "vendor_error", None
+    match error:
+        case DeviceOffline():
+            code = "device_offline"
+            if row.device is not None:
+                observations = (
+                    Availability(row.device, online=False, received_at=now, origin=Origin.COMMAND, said=True),
+                )
+        case AuthFailed():
+            code = "auth_failed"
+        case Refused():
+            code, result = error.code, error.result
+    return Outcome(
+        Status.FAILED,
+        code,
+        error.message,
+        vendor_code=error.native_code,
+        result=result,
+        observations=observations,
+    )
