@@ -18,7 +18,7 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/meterbridge demo $(ARGS)
 
-test: $(VENV)/.dev mosquitto
+test: $(VENV)/.dev test-programs
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -54,10 +54,12 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
 	@touch $@ $(VENV)/.demo
 
-.PHONY: mosquitto install-package
-mosquitto:
-	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null 2>&1 \
-		|| $(MAKE) --no-print-directory install-package PACKAGE=mosquitto
+.PHONY: test-programs install-package
+# The broker of the tests, and what makes their throw-away certificates.
+test-programs:
+	@PATH="$$PATH:/usr/sbin"; for program in mosquitto openssl; do \
+		command -v $$program >/dev/null 2>&1 \
+			|| $(MAKE) --no-print-directory install-package PACKAGE=$$program || exit 1; done
 
 # Installs a Debian package, if this user may; else says the one command that does it.
 install-package:

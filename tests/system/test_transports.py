@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from paho.mqtt import publish
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.system.fixtures import DEVICES, MakeBroker, MakeGateway, MakeListener
 from tests.system.polling import until
@@ -192,13 +194,13 @@ def test_broker_that_only_speaks_3_1_1_is_spoken_to_in_3_1_1(
         gateway = make_gateway(mqtt={"url": f"mqtt://{HOST}:{port}"})
         assert gateway.events("mqtt.fallback")
         assert gateway.events("mqtt.connected")[0]["protocol"] == "3.1.1"
-        subprocess.run(
-            [
-                *("mosquitto_pub", "-V", "311", "-h", HOST, "-p", str(port), "-q", "1"),
-                *("-t", f"{SHOP}/{D1}/cmd/pulse_on", "-m", '{"delay_s": 640, "id": "old"}'),
-            ],
-            check=True,
-            timeout=10,
+        publish.single(
+            f"{SHOP}/{D1}/cmd/pulse_on",
+            '{"delay_s": 640, "id": "old"}',
+            qos=1,
+            hostname=HOST,
+            port=port,
+            protocol=MQTTProtocolVersion.MQTTv311,
         )
         until(lambda: "pulse_on" in cloud.effects(D1), 10, "the command runs", gateway.tail, old.tail)
         assert gateway.terminate()[0] == 0

@@ -110,7 +110,8 @@ class IotMeterAdapter:
         return list(devices.values())
 
     def poll_tasks(self, devices: Sequence[Device]) -> Sequence[PollTask]:
-        """One task for all readings, two per device for its lists of alarms and events."""
+        """One task for all readings, two per device for its lists of alarms and events; those are more urgent, so the
+        first time they wait until the readings have had their pages."""
         saving = [PollTask("save", SAVE_INTERVAL_S)] if self._push is not None else []
         if not devices:
             return saving
@@ -127,6 +128,7 @@ class IotMeterAdapter:
                     {"data": 1.0},
                     (device.native_id,),
                     "alarms",
+                    first_in_s=float(pages),
                 )
                 for name in _LISTS
             ]

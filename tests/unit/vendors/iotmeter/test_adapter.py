@@ -111,6 +111,7 @@ def test_tasks_cover_readings_and_the_lists_of_each_device(make: Callable[..., S
         {"data": 1.0},
         "alarms",
     )
+    assert tasks[ALARMS].first_in_s == 2.0
     assert tasks["save"].costs == {}
     assert [task.key for task in bench.adapter.poll_tasks([])] == ["save"]
     assert list(make(push=None).adapter.poll_tasks([])) == []
