@@ -35,10 +35,10 @@ from bridge.vendors.jrhsz.sources import (
     CAMERA,
     CONSUMED,
     OVERLAP,
-    SLICE,
     STORED,
     TIME_OF_USE,
     Source,
+    slice_of,
     slices,
     sources,
 )
@@ -61,7 +61,8 @@ class JrhszAdapter:
         self._settings = settings
         self._kit = kit
         session = Session(kit.http, kit.vault, kit.clock, settings)
-        self._api = JrhszApi(kit, settings, session, DateStyle(kit.vault))
+        self._dates = DateStyle(kit.vault)
+        self._api = JrhszApi(kit, settings, session, self._dates)
         self._codec = Codec(kit.policy, settings.zone(), settings.power_scale)
         self._roll = Roll(self._api, self._codec, kit.clock)
         self._wakes = Wakes(kit.vault, kit.clock)
@@ -214,7 +215,11 @@ class JrhszAdapter:
         begin = source.begin(now, _instant(kept))
         overlap = self._overlaps[source.key]
         overlap.begin()
-        for since, until in slices(begin, now, SLICE):
+        await self._dates.load()
+        since = begin
+        while since < now:
+            length = slice_of(len(walk.meters), whole_days=self._dates.days or not self._dates.decided)
+            until = min(now, since + length)
             told = await self._api.records(source.query, since, until, Lane.POLL)
             seen: list[Observation] = []
             for number, row in enumerate(told.rows, start=1):
@@ -228,6 +233,7 @@ class JrhszAdapter:
                 yield batch
                 if source is CONSUMED:
                     self._note_covered(batch)
+            since = until
         overlap.end()
         if source is STORED:
             self._covered.forget(now - OVERLAP - OVERLAP)

@@ -106,7 +106,7 @@ class JrhszApi:
         dates without a time are tried once and kept if they bring something (Q18)."""
         await self.dates.load()
         told = await self._gathered(self._between(query, begin, end), lane)
-        if self.dates.wants_days(found=bool(told.entries)):
+        if self.dates.wants_days(end - begin, found=bool(told.entries)):
             other = await self._gathered(self._between(query, begin, end, days=True), lane)
             if other.entries:
                 await self.dates.keep_days()

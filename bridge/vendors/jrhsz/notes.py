@@ -16,6 +16,8 @@ READ_EVERY_S = 900
 """Each reading on demand costs a water meter's battery (page jrhsz, section 7)."""
 
 EMPTY_UNTIL_DAYS = 3
+EMPTY_FOR = timedelta(days=1)
+"""Of shorter windows a meter that reports once a day may well have nothing."""
 
 
 class Overlap:
@@ -109,7 +111,8 @@ class DateStyle:
         self._vault = vault
         self._loaded = False
         self._empty = 0
-        self._decided = False
+        self._empty_for = timedelta()
+        self.decided = False
         self.days = False
 
     async def load(self) -> None:
@@ -117,17 +120,18 @@ class DateStyle:
         if not self._loaded:
             self._loaded = True
             self.days = await self._vault.get("dates") == "days"
-            self._decided = self._decided or self.days
+            self.decided = self.decided or self.days
 
-    def wants_days(self, *, found: bool) -> bool:
+    def wants_days(self, window: timedelta, *, found: bool) -> bool:
         """Takes note of an answer; True if dates without a time should be tried now. That is once."""
         if found:
-            self._decided = True
-        if self._decided:
+            self.decided = True
+        if self.decided:
             return False
         self._empty += 1
-        self._decided = self._empty >= EMPTY_UNTIL_DAYS
-        return self._decided
+        self._empty_for += window
+        self.decided = self._empty >= EMPTY_UNTIL_DAYS and self._empty_for >= EMPTY_FOR
+        return self.decided
 
     async def keep_days(self) -> None:
         """Dates without a time brought something."""

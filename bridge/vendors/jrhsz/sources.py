@@ -17,7 +17,9 @@ OVERLAP = timedelta(hours=2)
 FIRST = timedelta(hours=24)
 LONGEST = timedelta(days=31)
 SLICE = timedelta(hours=48)
-"""So much is held in memory at once, to be sorted by time."""
+SHORTEST_SLICE = timedelta(hours=6)
+ROWS_AT_ONCE = 5000
+"""About so many hourly rows are held in memory at once, to be sorted by time: of many meters only a few hours."""
 
 Decoder = Callable[[Codec, Row, DeviceKind, datetime, Origin], Sequence[Observation]]
 
@@ -42,8 +44,10 @@ STORED = Source("stored", Query("readMeterList"), Codec.stored, first_in_s=30.0)
 """Last, because it only fills gaps."""
 
 CONSUMED = Source("consumption", Query("readMeterDataList", {"type": "1"}), Codec.consumed)
-TIME_OF_USE = Source("time_of_use", Query("peaksValleysRead"), Codec.time_of_use, timedelta(hours=48))
-CAMERA = Source("camera", Query("cameraRead"), Codec.camera, timedelta(hours=48))
+TIME_OF_USE = Source(
+    "time_of_use", Query("peaksValleysRead"), Codec.time_of_use, timedelta(hours=48), first_in_s=15.0
+)
+CAMERA = Source("camera", Query("cameraRead"), Codec.camera, timedelta(hours=48), first_in_s=15.0)
 
 
 def sources(daily_type: str | None) -> Mapping[str, Source]:
@@ -53,6 +57,12 @@ def sources(daily_type: str | None) -> Mapping[str, Source]:
         daily = Query("readMeterDataList", {"type": daily_type})
         all_sources.append(Source("daily", daily, Codec.consumed, timedelta(hours=48)))
     return {source.key: source for source in all_sources}
+
+
+def slice_of(meters: int, *, whole_days: bool) -> timedelta:
+    """How long a stretch of all meters is held in memory at once. `whole_days`: shorter ones cannot be asked for."""
+    shortest = timedelta(days=1) if whole_days else SHORTEST_SLICE
+    return max(shortest, min(SLICE, timedelta(hours=ROWS_AT_ONCE // max(1, meters))))
 
 
 def slices(begin: datetime, end: datetime, length: timedelta) -> Iterator[tuple[datetime, datetime]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,12 +18,14 @@ from bridge.pace.limits import Lane
 from bridge.ports import PollTask
 from bridge.vendors.jrhsz.catalogue import ELECTRICITY, MODELS, WATER
 from bridge.vendors.jrhsz.catalogue import kind_of as kind_of_type
+from bridge.vendors.jrhsz.notes import DateStyle
 from tests.unit.vendors.jrhsz.bench import (
     ENERGY,
     NOW,
     OTHER,
     TOO_FAST,
     Account,
+    FakeVault,
     latest,
     listed,
     rows,
@@ -319,6 +321,27 @@ async def test_stored_readings_only_fill_gaps(account: Account) -> None:
         observed_at=datetime(2023, 7, 14, 1, tzinfo=UTC),
     )
     assert described.device.vendor_info == {"imei": "860000000000000"}
+
+
+async def test_of_many_meters_only_hours_are_held_in_memory_at_once(account: Account) -> None:
+    devices = await account.know(*(listed(f"{number}", "11") for number in range(900)))
+    page = rows(consumed("0", "1", "2023-07-14 09:00:00"))
+    account.cloud.will(page, *[rows()] * 20)
+    await account.poll("consumption", *devices)
+    await account.poll("time_of_use", *devices)
+    windows = [(body["BeginDate"], body["EndDate"]) for body in account.cloud.bodies("peaksValleysRead")]
+    assert windows[0] == ("2023-07-12 10:30:00", "2023-07-12 16:30:00")
+    assert len(windows) == 8
+    assert [end for _begin, end in windows[:-1]] == [begin for begin, _end in windows[1:]]
+    assert windows[-1][1] == "2023-07-14 10:30:00"
+
+
+async def test_short_windows_without_records_do_not_make_it_try_dates_without_a_time() -> None:
+    style = DateStyle(FakeVault())
+    hours = timedelta(hours=3)
+    assert not any(style.wants_days(hours, found=False) for _ in range(7))
+    assert style.wants_days(hours, found=False)
+    assert not style.wants_days(hours, found=False)
 
 
 async def test_batches_stay_small(account: Account) -> None:
