@@ -112,7 +112,7 @@ class Gateway:
         )
         self.settler = Settler(self.roster, topics, self.intake, clock)
         self.carrier = Carrier(self.store, self.roster, self.settler, clock, self.health)
-        self.dispatcher = Dispatcher(self.store, self.carrier)
+        self.dispatcher = Dispatcher(self.store, self.carrier, clock)
         self.admission = Admission(self.store, self.roster, self.settler, topics, clock)
         self.flusher = StateFlusher(self.intake, self.roster, clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, clock, configuration.commands.remember)

@@ -168,9 +168,11 @@ class CommandSpec:
 
     `params` validates and documents the parameters. `idempotent`, `needs_id`, `dangerous` are what `info` shows
     (CONTRACT section 4). `dangerous_if` names a condition on the parameters that also needs `confirm`.
-    `writes`: changes something at the vendor, so a `lock` stops it. `exclusive`: no other command of the device
-    goes on before it is final, even while the vendor works on it. `check` raises Rejection for what the schema
-    cannot say (a wrong checksum, a firmware too old). `after_loss`, `evidence` get the validated parameters.
+    `writes`: changes something at the vendor, so a `lock` stops it. `exclusive`: no other exclusive command of the
+    device begins before it is final, even while the vendor works on it; the others go on. `part` names the vendor's
+    API that carries it out, where the account has several with credentials of their own (empty: the main one).
+    `check` raises Rejection for what the schema cannot say (a wrong checksum, a firmware too old). `after_loss`,
+    `evidence` get the validated parameters.
     """
 
     name: str
@@ -182,6 +184,7 @@ class CommandSpec:
     dangerous_if: Callable[[Params], str | None] | None = None
     writes: bool = True
     exclusive: bool = False
+    part: str = ""
     check: Checker | None = None
     after_loss: Callable[[Any], AfterLoss] = field(default=lambda _params: AfterLoss())
     evidence: Callable[[Any], Evidence | None] = field(default=lambda _params: None)

@@ -43,6 +43,8 @@ MIN_RATE_WAIT_S = 1.0
 RATE_LIMITED_TRIES = 20
 STORE_RETRY_S = 1.0
 OWN_FAULT = "a fault of the gateway; see its log"
+HOLDING_S = 120.0
+"""How long a command with an unknown outcome holds back the others of its device, unless it may be sent once more."""
 ORPHAN_WAIT_S = 5.0
 """How long an account may be away before its commands end: a reload takes it out and puts it in again."""
 
@@ -50,15 +52,15 @@ ORPHAN_WAIT_S = 5.0
 class Health(Protocol):
     """What the account's health makes of a command's calls (`flow.health`)."""
 
-    def parked(self, account: str) -> AuthFailed | None:
-        """The reason why no call of this account may leave now."""
+    def parked(self, account: str, part: str = "") -> AuthFailed | None:
+        """The reason why no call of this account may leave now, to this part of the vendor's API."""
         ...
 
-    def succeeded(self, account: str) -> None:
+    def succeeded(self, account: str, part: str = "") -> None:
         """A call was answered."""
         ...
 
-    def failed(self, account: str, error: VendorError) -> None:
+    def failed(self, account: str, error: VendorError, part: str = "") -> None:
         """A call failed."""
         ...
 
@@ -80,8 +82,14 @@ class Carrier:
         if key in self.wakes:
             self.wakes[key].set()
 
-    async def carry(self, key: int, until_sent: bool = False) -> bool:
-        """Works on a command until it is final (True), or with `until_sent` until the vendor has it (False).
+    def is_exclusive(self, row: JournalRow) -> bool:
+        """Whether other exclusive commands of its device wait for its end."""
+        spec = self._spec(row)
+        return spec is not None and spec.exclusive
+
+    async def carry(self, key: int, until_free: bool = False) -> bool:
+        """Works on a command until it is final (True), or with `until_free` until the next one of its device may
+        begin (False).
 
         Raises nothing but cancellation: a store that does not take changes is waited for.
         """
@@ -95,7 +103,7 @@ class Carrier:
                     spec = self._spec(row)
                     if spec is None:
                         await self._orphaned(row)
-                    elif row.state is CommandState.SENT and until_sent and not spec.exclusive:
+                    elif until_free and self._lets_pass(row, spec):
                         return False
                     else:
                         await self._step(row, spec)
@@ -107,6 +115,14 @@ class Carrier:
                     await self._own_fault(row)
         finally:
             self.wakes.pop(key, None)
+
+    def _lets_pass(self, row: JournalRow, spec: CommandSpec) -> bool:
+        """The vendor has it; or nobody knows for some time already, and it will not be sent again in any case."""
+        if row.state is CommandState.SENT:
+            return True
+        if row.state is not CommandState.UNKNOWN or self._age_s(row.lost_ms) < HOLDING_S:
+            return False
+        return row.resends >= spec.after_loss(self._params(row, spec)).send_again
 
     async def _step(self, row: JournalRow, spec: CommandSpec) -> None:
         match row.state:
@@ -130,10 +146,10 @@ class Carrier:
         executor = self._executor(row)
         effect = JournalEffect(self.store, self.settler, self.clock, row)
         try:
-            self._refuse_parked(row)
+            self._refuse_parked(row, spec)
             order = await self._order(row, spec)
             outcome = await self._in_time(effect, spec, executor.execute(order, effect))
-            self.health.succeeded(row.account)
+            self.health.succeeded(row.account, spec.part)
             await self._settle(effect.row, outcome)
         except Withdrawn:
             await self._withdrawn(effect)
@@ -178,7 +194,7 @@ class Carrier:
 
     async def _failed(self, effect: JournalEffect, spec: CommandSpec, error: VendorError) -> None:
         row = effect.row
-        self.health.failed(row.account, error)
+        self.health.failed(row.account, error, spec.part)
         match error:
             case NotSent():
                 await self._not_sent(effect, error)
@@ -296,7 +312,9 @@ class Carrier:
                 return
             await self._ask(row, spec)
         elif age_s < (wait_s := (row.timeout_s or after.wait_s) if after.wait_s else 0.0):
-            await self._woken(row, wait_s - age_s)
+            # in two pieces, so that the next command of the device need not wait for all of it
+            rest_s = HOLDING_S - age_s if age_s < HOLDING_S < wait_s else wait_s - age_s
+            await self._woken(row, rest_s)
         elif row.resends < after.send_again:
             await self._send_again(row, spec, after)
         else:
@@ -306,11 +324,11 @@ class Carrier:
         outcome: Outcome | None = None
         note = f"asked, {row.asks + 1}: not decided"
         try:
-            self._refuse_parked(row)
+            self._refuse_parked(row, spec)
             outcome = await self._executor(row).probe(await self._order(row, spec))
-            self.health.succeeded(row.account)
+            self.health.succeeded(row.account, spec.part)
         except VendorError as error:
-            self.health.failed(row.account, error)
+            self.health.failed(row.account, error, spec.part)
             note = f"asked, {row.asks + 1}: {error.message}"
         except StoreError:
             raise
@@ -458,8 +476,8 @@ class Carrier:
             raise Rejection("unknown_device", "the account is gone")
         return executor
 
-    def _refuse_parked(self, row: JournalRow) -> None:
-        reason = self.health.parked(row.account)
+    def _refuse_parked(self, row: JournalRow, spec: CommandSpec) -> None:
+        reason = self.health.parked(row.account, spec.part)
         if reason is not None:
             raise reason
 

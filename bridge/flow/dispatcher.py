@@ -1,14 +1,20 @@
-"""Who is next: one command at a time per device, in the order of taking, each carried to its end by the carrier."""
+"""Who is next: one command at a time per device, in the order of taking, each carried to its end by the carrier.
+
+The next one begins when the vendor has the one before. An exclusive one, moreover, waits until every exclusive one of
+its device that was taken earlier is final; what comes behind it and is not exclusive passes it meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bridge.flow.carrier import Carrier
+from bridge.ports import Clock
 from bridge.store.protocols import JournalRow, Store
 
 log = logging.getLogger("bridge.commands")
@@ -17,20 +23,35 @@ Lane = tuple[str, str | None]
 """(account, device); None for commands of the account itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    key: int
+    exclusive: bool
+    expires_ms: int | None
+
+
 @dataclass(slots=True)
 class _Queue:
-    keys: deque[int] = field(default_factory=deque)
+    """`turn`: the exclusive command under way. `held`: exclusive ones that wait for its end."""
+
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    held: deque[_Waiting] = field(default_factory=deque)
+    turn: int | None = None
     worker: asyncio.Task[None] | None = None
+
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.held and self.turn is None
 
 
 class Dispatcher:
     """Starts with what the journal holds unfinished, then takes what the admission hands over."""
 
-    def __init__(self, store: Store, carrier: Carrier) -> None:
+    def __init__(self, store: Store, carrier: Carrier, clock: Clock) -> None:
         self._store = store
         self._carrier = carrier
+        self._clock = clock
         self._lanes: dict[Lane, _Queue] = {}
-        self._follows: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self._known: set[int] = set()
         self._closing = False
 
@@ -48,14 +69,11 @@ class Dispatcher:
         if self._closing or row.key in self._known:
             return
         self._known.add(row.key)
+        name = (row.account, row.device)
         # one that the vendor works on passes its lane too: the carrier knows whether it lets the next one go on
-        lane = self._lanes.setdefault((row.account, row.device), _Queue())
-        lane.keys.append(row.key)
-        if lane.worker is None or lane.worker.done():
-            name = f"commands-{row.account}/{row.device or ''}"
-            lane.worker = asyncio.get_running_loop().create_task(
-                self._work((row.account, row.device), lane), name=name
-            )
+        lane = self._lanes.setdefault(name, _Queue())
+        lane.waiting.append(_Waiting(row.key, self._carrier.is_exclusive(row), row.expires_ms))
+        self._wake(name, lane)
 
     def under_way(self) -> int:
         """How many commands are not final."""
@@ -66,7 +84,7 @@ class Dispatcher:
         finished stays in the journal as it is."""
         self._closing = True
         tasks = [lane.worker for lane in self._lanes.values() if lane.worker is not None]
-        tasks += list(self._follows)
+        tasks += list(self._aside)
         tasks = [task for task in tasks if not task.done()]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
@@ -74,29 +92,66 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _wake(self, name: Lane, lane: _Queue) -> None:
+        if lane.worker is None or lane.worker.done():
+            title = f"commands-{name[0]}/{name[1] or ''}"
+            lane.worker = asyncio.get_running_loop().create_task(self._work(name, lane), name=title)
+
     async def _work(self, name: Lane, lane: _Queue) -> None:
-        while lane.keys and not self._closing:
-            key = lane.keys.popleft()
-            try:
-                finished = await self._carrier.carry(key, until_sent=True)
-            except Exception:
-                log.exception("command.worker_failed", extra={"key": key})
-                finished = True
-            if finished:
-                self._known.discard(key)
+        while lane.waiting and not self._closing:
+            one = lane.waiting.popleft()
+            if one.exclusive and lane.turn is not None:
+                self._hold(lane, one)
+                continue
+            if one.exclusive:
+                lane.turn = one.key
+            if await self._carried(one.key, until_free=True):
+                self._ended(name, lane, one.key)
             else:
-                self._spawn_follow(key)
-        if self._lanes.get(name) is lane and not lane.keys:
+                self._spawn(self._follow(name, lane, one.key), f"follow-{one.key}")
+        if self._lanes.get(name) is lane and lane.is_idle():
             del self._lanes[name]
 
-    def _spawn_follow(self, key: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._follow(key), name=f"follow-{key}")
-        self._follows.add(task)
-        task.add_done_callback(self._follows.discard)
-
-    async def _follow(self, key: int) -> None:
+    async def _carried(self, key: int, *, until_free: bool) -> bool:
         try:
-            await self._carrier.carry(key)
+            return await self._carrier.carry(key, until_free=until_free)
         except Exception:
-            log.exception("command.follow_failed", extra={"key": key})
+            log.exception("command.worker_failed", extra={"key": key})
+            return True
+
+    async def _follow(self, name: Lane, lane: _Queue, key: int) -> None:
+        await self._carried(key, until_free=False)
+        self._ended(name, lane, key)
+
+    def _ended(self, name: Lane, lane: _Queue, key: int) -> None:
+        """A command is final; those that waited for this one are in front again."""
         self._known.discard(key)
+        if lane.turn != key:
+            return
+        lane.turn = None
+        lane.waiting.extendleft(reversed(lane.held))
+        lane.held.clear()
+        if self._closing:
+            return
+        if lane.waiting:
+            self._wake(name, lane)
+        elif self._lanes.get(name) is lane and (lane.worker is None or lane.worker.done()):
+            del self._lanes[name]
+
+    def _hold(self, lane: _Queue, one: _Waiting) -> None:
+        lane.held.append(one)
+        if one.expires_ms is not None:
+            self._spawn(self._expire(lane, one, one.expires_ms), f"expire-{one.key}")
+
+    async def _expire(self, lane: _Queue, one: _Waiting, expires_ms: int) -> None:
+        """Who waits for days is told in time that it was in vain."""
+        await self._clock.sleep(max(0.0, expires_ms / 1000 - self._clock.now().timestamp()))
+        if one in lane.held:
+            lane.held.remove(one)
+            await self._carried(one.key, until_free=False)
+            self._known.discard(one.key)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)

@@ -2,6 +2,7 @@
 
 States: online, degraded (some calls fail), rate_limited, unreachable, auth_failed. An account whose credentials are
 refused is parked: no call leaves until PARK_FIRST_S have passed, then one is tried, then twice as long, and so on.
+A part of the API with a login of its own (`CommandSpec.part`) is parked alone: the account goes on, degraded.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bridge.domain.errors import (
@@ -34,8 +35,27 @@ FAILURES_UNTIL_UNREACHABLE = 3
 
 
 @dataclass(slots=True)
+class Parking:
+    """Why, and until when (monotonic seconds), nothing is asked; the next time for `park_s`."""
+
+    parked_for: AuthFailed | None = None
+    parked_until: float = 0.0
+    park_s: float = PARK_FIRST_S
+
+    def reason(self, now: float) -> AuthFailed | None:
+        """The refusal that stands now."""
+        return self.parked_for if now < self.parked_until else None
+
+    def park(self, error: AuthFailed, now: float) -> None:
+        """The credentials were refused (again)."""
+        self.parked_for = error
+        self.parked_until = now + self.park_s
+        self.park_s = min(PARK_MAX_S, self.park_s * 2)
+
+
+@dataclass(slots=True)
 class AccountState:
-    """What `status` says, and what follows from it. `paused_until` and `parked_until` are monotonic seconds."""
+    """What `status` says, and what follows from it. `paused_until` is monotonic seconds; `parts`: parked alone."""
 
     word: str = "degraded"
     message: str = "no answer from the vendor yet"
@@ -43,9 +63,8 @@ class AccountState:
     last_success: datetime | None = None
     failures: int = 0
     paused_until: float = 0.0
-    parked_until: float = 0.0
-    park_s: float = PARK_FIRST_S
-    parked_for: AuthFailed | None = None
+    parking: Parking = field(default_factory=Parking)
+    parts: dict[str, Parking] = field(default_factory=dict)
 
 
 class AccountHealth:
@@ -77,12 +96,13 @@ class AccountHealth:
         """All accounts."""
         return dict(self._states)
 
-    def parked(self, account: str) -> AuthFailed | None:
+    def parked(self, account: str, part: str = "") -> AuthFailed | None:
         """See `carrier.Health.parked`."""
         state = self._states.get(account)
-        if state is None or state.parked_for is None or self._clock.monotonic() >= state.parked_until:
+        if state is None:
             return None
-        return state.parked_for
+        parking = state.parts.get(part) if part else state.parking
+        return parking.reason(self._clock.monotonic()) if parking is not None else None
 
     def pause_s(self, account: str) -> float:
         """How long polling of this account rests, in seconds."""
@@ -90,24 +110,31 @@ class AccountHealth:
         if state is None:
             return 0.0
         now = self._clock.monotonic()
-        parked = state.parked_until - now if state.parked_for is not None else 0.0
-        return max(0.0, state.paused_until - now, parked)
+        return max(0.0, state.paused_until - now, state.parking.parked_until - now)
 
-    def succeeded(self, account: str) -> None:
+    def succeeded(self, account: str, part: str = "") -> None:
         """The vendor answered as it should."""
         state = self._states.get(account)
         if state is None:
             return
         state.last_success = self._clock.now()
+        if part:
+            if state.parts.pop(part, None) is not None and state.word == "degraded":
+                self._become(account, state, "online", "")
+            return
         state.failures = 0
         state.paused_until = 0.0
-        state.parked_for, state.park_s = None, PARK_FIRST_S
+        state.parking = Parking()
         self._become(account, state, "online", "")
 
-    def failed(self, account: str, error: VendorError) -> None:
-        """A call failed; what that means for the account."""
+    def failed(self, account: str, error: VendorError, part: str = "") -> None:
+        """A call failed; what that means for the account. Of a part, only refused credentials do: whatever else is
+        amiss with it, the command tells."""
         state = self._states.get(account)
         if state is None:
+            return
+        if part:
+            self._part_failed(account, state, error, part)
             return
         match error:
             case AuthFailed():
@@ -133,16 +160,33 @@ class AccountHealth:
 
     def _park(self, account: str, state: AccountState, error: AuthFailed) -> None:
         now = self._clock.monotonic()
-        if state.parked_for is not None and now < state.parked_until:
+        if state.parking.reason(now) is not None:
             return
         told = state.word == "auth_failed"
-        state.parked_until = now + state.park_s
-        state.park_s = min(PARK_MAX_S, state.park_s * 2)
-        state.parked_for = error
+        state.parking.park(error, now)
         self._become(account, state, "auth_failed", error.message)
         if not told:
-            log.error("account.auth_failed", extra={"account": account, "reason": error.message})
-            self.on_auth_failed(account, error.message)
+            self._tell(account, error.message)
+
+    def _part_failed(self, account: str, state: AccountState, error: VendorError, part: str) -> None:
+        if isinstance(error, DeviceOffline | DeviceSilent | Refused):
+            self.succeeded(account, part)
+        if not isinstance(error, AuthFailed):
+            return
+        now = self._clock.monotonic()
+        told = part in state.parts
+        parking = state.parts.setdefault(part, Parking())
+        if parking.reason(now) is not None:
+            return
+        parking.park(error, now)
+        if state.word == "online":
+            self._become(account, state, "online", "")
+        if not told:
+            self._tell(account, f"{part}: {error.message}")
+
+    def _tell(self, account: str, message: str) -> None:
+        log.error("account.auth_failed", extra={"account": account, "reason": message})
+        self.on_auth_failed(account, message)
 
     def _unreachable(self, account: str, state: AccountState, error: VendorError) -> None:
         self._pause(state)
@@ -159,6 +203,9 @@ class AccountHealth:
         state.paused_until = self._clock.monotonic() + pause_s * self._rng.uniform(0.5, 1.0)
 
     def _become(self, account: str, state: AccountState, word: str, message: str) -> None:
+        refused = {part: one.parked_for for part, one in state.parts.items() if one.parked_for is not None}
+        if word == "online" and refused:
+            word, message = "degraded", "; ".join(f"{part}: {one.message}" for part, one in refused.items())
         if state.word != word:
             state.since = self._clock.now()
             log.info("account.status", extra={"account": account, "state": word, "reason": message})

@@ -166,7 +166,7 @@ class Harness:
         self.intake = Intake(self.store, self.roster, self.topics, self.clock, self.options)
         self.settler = Settler(self.roster, self.topics, self.intake, self.clock)
         self.carrier = Carrier(self.store, self.roster, self.settler, self.clock, self.health)
-        self.dispatcher = Dispatcher(self.store, self.carrier)
+        self.dispatcher = Dispatcher(self.store, self.carrier, self.clock)
         self.admission = Admission(self.store, self.roster, self.settler, self.topics, self.clock)
         self.flusher = StateFlusher(self.intake, self.roster, self.clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, self.clock, remember_s=7 * 86400.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -56,6 +57,7 @@ ABSENT_S = 60.0
 """How long a task must stay unfound before it counts as never queued (7.2)."""
 
 LONGEST_BATCH_ID = 46
+CONTROL = "control"
 
 _LOOKS = (5.0, 15.0, 30.0, 60.0, *(60.0 + 300.0 * n for n in range(1, 25)))
 _SEARCHES = (5.0, 20.0, 60.0)
@@ -74,13 +76,18 @@ _ONCE_MORE = AfterLoss(_SEARCHES, send_again=1, otherwise=Status.TIMED_OUT, mess
 
 def device_commands(zone: tzinfo, *, control: bool) -> Mapping[str, CommandSpec]:
     """What a meter takes; without the control API only what the data API can do."""
-    specs = [*_reading(zone), *(_queued() + _steering() if control else ())]
+    specs = [*_reading(zone), *(_by_control(_queued() + _steering()) if control else ())]
     return {spec.name: spec for spec in specs}
 
 
 def rtu_commands(specs: Mapping[str, CommandSpec]) -> Mapping[str, CommandSpec]:
     """What an RTU takes: every task of page 6.4 is one for meters."""
     return {name: spec for name, spec in specs.items() if name not in SUFFIXES}
+
+
+def _by_control(specs: tuple[CommandSpec, ...]) -> tuple[CommandSpec, ...]:
+    """The control API has a login of its own, which may be refused while the data API goes on."""
+    return tuple(replace(spec, part=CONTROL) for spec in specs)
 
 
 def _reading(zone: tzinfo) -> tuple[CommandSpec, ...]:
@@ -192,7 +199,8 @@ def account_commands(policy: AccountPolicy, *, control: bool) -> Mapping[str, Co
         writes=False,
         after_loss=lambda _params: _ASK_AGAIN,
     )
-    specs = [inventory, *(_looking() + _single_tasks() + _batches(policy) if control else ())]
+    tasks = _by_control(_looking() + _single_tasks() + _batches(policy))
+    specs = [inventory, *(tasks if control else ())]
     return {spec.name: spec for spec in specs}
 
 

@@ -10,6 +10,7 @@ import pytest
 from bridge.domain.command import Outcome, Status
 from bridge.domain.observation import Confirmation, Event, Origin, Reading
 from bridge.domain.times import rfc3339
+from bridge.flow.carrier import HOLDING_S
 from tests.fakes.harness import Harness
 from tests.fakes.vendor import Script, hangs, lost, taken
 
@@ -200,16 +201,73 @@ async def test_a_command_that_the_vendor_works_on_does_not_hold_the_next(harness
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_an_exclusive_command_holds_the_next_until_its_end(harness: Harness, restarts: bool) -> None:
+async def test_an_exclusive_command_holds_other_exclusive_ones_until_its_end(
+    harness: Harness, restarts: bool
+) -> None:
     await sent(harness, "calibrate", "x1")
+    harness.vendor.will("calibrate", taken("t-x2"))
+    for name in ("x2", "x3"):
+        await harness.command("home/D1/cmd/calibrate", {"id": name})
     await harness.command("home/D1/cmd/breaker", {"id": "c2", "state": "on"})
+    await harness.command("home/D1/cmd/read", {"id": "r1"})
     if restarts:
         await harness.restart()
     await harness.advance(100)
-    assert harness.vendor.executed == ["x1"]
+    assert harness.vendor.executed == ["x1", "c2", "r1"]
     harness.vendor.tasks["t-x1"] = Outcome(Status.SUCCEEDED)
     await harness.advance(100)
-    assert harness.statuses("x1")[-1] == harness.statuses("c2")[-1] == "succeeded"
+    assert harness.vendor.executed == ["x1", "c2", "r1", "x2"]
+    harness.vendor.tasks["t-x2"] = Outcome(Status.FAILED)
+    await harness.advance(100)
+    assert harness.vendor.executed[-1] == "x3"
+    assert [harness.final(name)["status"] for name in ("x1", "x2", "x3", "c2", "r1")] == [
+        "succeeded", "failed", "succeeded", "succeeded", "succeeded",
+    ]  # fmt: skip
+
+
+async def test_an_exclusive_command_does_not_hold_other_devices(harness: Harness) -> None:
+    await sent(harness, "calibrate", "x1")
+    await harness.command("home/D2/cmd/calibrate", {"id": "x2"})
+    assert harness.vendor.executed == ["x1", "x2"]
+
+
+async def test_an_exclusive_command_that_expires_while_it_is_held_is_told_so_in_time(
+    harness: Harness,
+) -> None:
+    await sent(harness, "calibrate", "x1")
+    await harness.command("home/D1/cmd/calibrate", {"id": "x2", "expires_at": rfc3339(harness.at(9))})
+    await harness.advance(10)
+    assert harness.statuses("x2") == ["accepted", "expired"]
+    harness.vendor.tasks["t-x1"] = Outcome(Status.SUCCEEDED)
+    await harness.advance(100)
+    assert harness.vendor.executed == ["x1"]
+    assert harness.dispatcher.under_way() == 0
+
+
+async def test_a_lock_ends_an_exclusive_command_that_is_held(harness: Harness) -> None:
+    await sent(harness, "calibrate", "x1")
+    await harness.command("home/D1/cmd/calibrate", {"id": "x2"})
+    await harness.command("bridge/cmd/lock", {})
+    assert harness.statuses("x2") == ["accepted", "cancelled"]
+    harness.vendor.tasks["t-x1"] = Outcome(Status.SUCCEEDED)
+    await harness.advance(100)
+    assert harness.vendor.executed == ["x1"]
+    assert harness.dispatcher.under_way() == 0
+
+
+async def test_what_stays_unknown_for_long_and_is_not_repeated_lets_the_next_one_go_on(
+    harness: Harness,
+) -> None:
+    harness.vendor.will("restart", lost(acted=False))
+    await harness.command("home/D1/cmd/restart", {"id": "x1", "timeout_s": 5000})
+    await harness.command("home/D1/cmd/read", {"id": "r1"})
+    await harness.advance(HOLDING_S - 1)
+    assert harness.statuses("r1") == ["accepted"]
+    await harness.advance(2)
+    assert harness.final("r1")["status"] == "succeeded"
+    assert harness.statuses("x1") == ["accepted"]
+    await harness.advance(5000)
+    assert harness.final("x1")["status"] == "indeterminate"
 
 
 async def test_after_a_restart_the_vendor_is_asked_before_a_command_times_out(harness: Harness) -> None:

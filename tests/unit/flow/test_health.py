@@ -192,6 +192,44 @@ def test_account_that_begins_again_is_tried_at_once(health: AccountHealth):
     assert (health.parked("home"), health.pause_s("home"), state(health).word) == (None, 0, "degraded")
 
 
+async def test_a_part_with_credentials_of_its_own_is_parked_alone(health: AccountHealth, clock: FakeClock):
+    told: list[tuple[str, str]] = []
+    health.on_auth_failed = lambda account, message: told.append((account, message))
+    health.succeeded("home")
+    health.failed("home", REFUSED_LOGIN, "control")
+    assert health.parked("home", "control") is REFUSED_LOGIN
+    assert (health.parked("home"), health.pause_s("home")) == (None, 0)
+    for _ in range(2):
+        assert (state(health).word, state(health).message) == ("degraded", "control: wrong password")
+        health.succeeded("home")  # what polling says of itself
+    await clock.advance(PARK_FIRST_S + 1)
+    assert health.parked("home", "control") is None
+    health.failed("home", REFUSED_LOGIN, "control")
+    await clock.advance(PARK_FIRST_S + 1)
+    assert health.parked("home", "control") is REFUSED_LOGIN
+    assert told == [("home", "control: wrong password")]
+    health.succeeded("home", "control")
+    assert (health.parked("home", "control"), state(health).word) == (None, "online")
+
+
+@pytest.mark.parametrize("error", [NotSent("no route"), LostAnswer("timed out"), VendorError("odd")])
+def test_the_trouble_of_a_part_does_not_stop_polling(health: AccountHealth, error):
+    health.succeeded("home")
+    health.failed("home", error, "control")
+    assert (state(health).word, health.pause_s("home"), health.parked("home", "control")) == (
+        "online",
+        0,
+        None,
+    )
+
+
+def test_the_success_of_a_part_says_nothing_about_the_rest(health: AccountHealth):
+    health.failed("home", REFUSED_LOGIN)
+    health.succeeded("home", "control")
+    health.failed("home", Refused("no"), "control")
+    assert (state(health).word, health.parked("home")) == ("auth_failed", REFUSED_LOGIN)
+
+
 async def test_other_accounts_are_not_touched(health: AccountHealth):
     health.enter("other")
     health.failed("home", REFUSED_LOGIN)

@@ -84,6 +84,12 @@ def test_what_only_reads_goes_on_while_locked(bench: Scripted) -> None:
     assert {name for name in DEVICE | ACCOUNT if not bench.spec(name).writes} == reading
 
 
+def test_only_what_needs_the_control_login_is_parked_with_it(bench: Scripted) -> None:
+    without = {name for name in DEVICE | ACCOUNT if bench.spec(name).part == ""}
+    assert without == {"read", "history", "refresh_inventory"}
+    assert {bench.spec(name).part for name in DEVICE | ACCOUNT} == {"", "control"}
+
+
 def test_what_is_not_idempotent_says_so(bench: Scripted) -> None:
     once = {
         "set_balance", "recharge", "open_account", "set_cumulant", "retry", "add_tasks", "retry_tasks",
