@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from bridge.contract import payloads
 from bridge.domain.alarms import MESSAGE_SEVERITY
-from bridge.domain.command import ACK_CODES, AfterLoss, Evidence, Follow
+from bridge.domain.command import ACK_CODES, AfterLoss, Evidence, Follow, Status
 from bridge.domain.device import Device
 from bridge.domain.errors import LostAnswer, NotSent, Rejection, VendorError, Withdrawn
 from bridge.domain.metrics import METRICS
-from bridge.domain.observation import AlarmMessage, Batch, Described, Reading, Words
+from bridge.domain.observation import AlarmMessage, Batch, Described, Observation, Origin, Reading, Words
 from bridge.domain.text import dumps, loads
 from bridge.vendorkit.settings import AccountSettings
 from bridge.vendors import VENDORS
@@ -300,6 +300,23 @@ async def test_reading_from_the_simulated_cloud_succeeds_and_announces_nothing_t
             assert outcome.status.value == "succeeded"
             assert outcome.result["devices"] >= 1
             assert world.effect.count == 0
+
+
+@every_vendor
+async def test_what_a_read_command_sees_says_that_a_command_asked_for_it(name: str) -> None:
+    async with World(name) as world:
+        seen: list[Observation] = []
+        for device, spec, row in world.commands(await world.devices()):
+            if spec.name == "read":
+                order = world.order(device, spec, row.examples[0])
+                outcome = await world.adapter.execute(order, world.effect)
+                if outcome.status is Status.SENT:
+                    await world.clock.sleep(60)
+                    outcome = await world.adapter.probe(order) or outcome
+                seen += outcome.observations
+        told = [one for one in seen if not isinstance(one, Described)]
+        assert told
+        assert {one.origin for one in told} <= {Origin.COMMAND}
 
 
 class Refusing:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from bridge.domain.command import CommandSpec, Order, Outcome, Preview, Status
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import LostAnswer, Refused
-from bridge.domain.observation import Batch, Described
+from bridge.domain.observation import Batch, Described, Origin
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
 from bridge.ports import Effect, PollTask, PushDoor
@@ -164,7 +165,8 @@ class SajAdapter:
             )
         if not Reader.holds_reading(seen):
             raise Refused("the vendor has no data of this device", code="no_answer", operation="read")
-        return Outcome(Status.SUCCEEDED, vendor_code=0, observations=seen)
+        asked = [replace(one, origin=Origin.COMMAND) for one in seen]
+        return Outcome(Status.SUCCEEDED, vendor_code=0, observations=asked)
 
     def _check_span(self, order: Order) -> None:
         device = order.device

@@ -197,7 +197,7 @@ def plant_said(plant: Plant, received_at: datetime) -> list[Observation]:
     return [words, availability]
 
 
-def rated_power(plant: Plant, received_at: datetime) -> list[Observation]:
+def rated_power(plant: Plant, received_at: datetime) -> list[Words]:
     """The rated power of the plant list: only as long as the overview gives none (7.3)."""
     if plant.peak_w is None:
         return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bridge.domain.errors import Refused
-from bridge.domain.observation import Availability, Batch, Observation, Origin, Reading
+from bridge.domain.observation import Availability, Batch, Observation, Origin, Reading, Words
 from bridge.pace.limits import Lane
 from bridge.ports import PollTask
 from bridge.vendorkit.spec import Kit
@@ -20,6 +20,9 @@ from bridge.vendors.saj.settings import SajSettings
 
 ALARMS, EVENTS = "alarms", "events"
 _ENDPOINTS: Mapping[str, str] = {ALARMS: "device/inverter/alarm", EVENTS: "device/inverter/eventsign"}
+Seen = Availability | Reading | Words
+"""What the live reads see."""
+
 _AFTER_MIDNIGHT = timedelta(hours=1)
 
 
@@ -51,7 +54,7 @@ class Reader:
         shown = (plant for plant in self.notes.untold if self.kit.policy.exposes(plant.id))
         return [one for plant in shown for one in codec.plant_said(plant, at)]
 
-    async def plant(self, plant_id: str, lane: Lane) -> list[Observation]:
+    async def plant(self, plant_id: str, lane: Lane) -> Sequence[Seen]:
         """A plant's overview (4.6), and its rated power where the overview does not tell one."""
         rated = self.notes.plants.get(plant_id)
         try:
@@ -62,7 +65,7 @@ class Reader:
             return codec.rated_power(rated, self.kit.clock.now())
         zone = await self.inventory.zone(plant_id)
         reading = codec.plant_reading(plant_id, told.data, zone, told.received_at, Origin.POLL)
-        seen: list[Observation] = [] if reading is None else [reading]
+        seen: list[Seen] = [] if reading is None else [reading]
         if rated is not None and (reading is None or "peak_power" not in reading.metrics):
             seen = [*codec.rated_power(rated, told.received_at), *seen]
         return seen
@@ -75,7 +78,7 @@ class Reader:
         asleep = self.notes.is_asleep(key, plant_id, now, stale_s)
         return Batch(seen, next_in_s=max(task.interval_s, self.settings.night_poll) if asleep else None)
 
-    async def inverter(self, key: str, device_id: str, plant_id: str, lane: Lane) -> list[Observation]:
+    async def inverter(self, key: str, device_id: str, plant_id: str, lane: Lane) -> Sequence[Seen]:
         """An inverter's availability and its latest record, which comes last; without one where there is none."""
         zone = await self.inventory.zone(plant_id or None)
         local = self.kit.clock.now().astimezone(zone)
