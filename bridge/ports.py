@@ -31,6 +31,10 @@ class Clock(Protocol):
 
 Rng = random.Random
 
+OWN_REFERENCES = "own_references"
+"""The key of an account's vault under which its adapter keeps, as a list, the references of what it asked the vendor
+for beside the commands themselves (a batch's tasks, a question about a command): words on them are no news."""
+
 
 @dataclass(frozen=True, slots=True)
 class PollTask:

@@ -130,7 +130,12 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A vendor's word on a command that it works on asynchronously (iotmeter 9.4), matched by reference or id."""
+    """A vendor's word on a command that it works on asynchronously (iotmeter 9.4), matched by reference or id.
+
+    `commands` names the commands that make what the word is about: another one that only bears the same reference
+    (it asked about it, or cancelled it) is not its origin. `replaces`: the native states that this word turns over
+    even after the final acknowledgement (6, 7, 99 → 3).
+    """
 
     vendor_ref: Json
     command_id: str | None
@@ -138,6 +143,8 @@ class Confirmation:
     native_state: Json
     received_at: datetime
     data: Mapping[str, Json] = field(default_factory=dict)
+    commands: frozenset[str] = frozenset()
+    replaces: frozenset[int] = frozenset()
 
 
 Observation = Reading | Words | AlarmMessage | Event | Availability | Described | Confirmation

@@ -93,7 +93,9 @@ class Carrier:
 
         Raises nothing but cancellation: a store that does not take changes is waited for.
         """
-        self.wakes[key] = asyncio.Event()
+        # a wake-up between `sent` and the one who follows it must not be lost: the event is handed over
+        self.wakes.setdefault(key, asyncio.Event())
+        handed_over = False
         try:
             while True:
                 row = await self._kept(lambda tx: tx.journal.get(key))
@@ -104,6 +106,7 @@ class Carrier:
                     if spec is None:
                         await self._orphaned(row)
                     elif until_free and self._lets_pass(row, spec):
+                        handed_over = True
                         return False
                     else:
                         await self._step(row, spec)
@@ -114,7 +117,8 @@ class Carrier:
                     log.exception("command.crashed", extra={"command": row.command, "account": row.account})
                     await self._own_fault(row)
         finally:
-            self.wakes.pop(key, None)
+            if not handed_over:
+                self.wakes.pop(key, None)
 
     def _lets_pass(self, row: JournalRow, spec: CommandSpec) -> bool:
         """The vendor has it; or nobody knows for some time already, and it will not be sent again in any case."""

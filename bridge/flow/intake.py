@@ -43,7 +43,11 @@ class Confirms(Protocol):
         ...
 
     def by_confirmation(self, desk: Desk, confirmation: Confirmation) -> None:
-        """Applies a vendor's own word on a command."""
+        """Applies a vendor's own word on a command; keeps it a while if it may have come before the answer."""
+        ...
+
+    def review(self, desk: Desk) -> None:
+        """Looks again at the words that were kept: they match something now, or they are told."""
         ...
 
 

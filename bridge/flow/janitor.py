@@ -1,4 +1,5 @@
-"""What time brings: states held back go out, old alarms are cleared, what need not be remembered is forgotten."""
+"""What time brings: states held back go out, old alarms are cleared, words that matched nothing are told, what need
+not be remembered is forgotten."""
 
 from __future__ import annotations
 
@@ -107,6 +108,8 @@ class Janitor:
             def clear(tx: Tx, policy: object = policy) -> None:
                 desk = self.intake.desk(tx, policy)  # type: ignore[arg-type] # bound per turn
                 clear_old_alarms(desk)
+                if self.intake.confirms is not None:
+                    self.intake.confirms.review(desk)
                 self.intake.close(desk)
 
             await self.store.run(clear)

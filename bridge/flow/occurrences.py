@@ -20,11 +20,30 @@ def take_event(desk: Desk, event: Event) -> None:
     row = desk.row(event.device)
     at = event.happened_at or event.received_at
     _note_time(row, event.code, unix_ms(at))
-    event_id = payloads.occurrence_id(desk.policy.vendor, event.device, event.code, at)
-    if not desk.tx.alarms.first_sight(event_id, desk.now_ms):
+    if _is_first(desk, event, at):
+        _publish_event(desk, row, event, at)
+
+
+def take_keyed_event(desk: Desk, event: Event, key: str) -> None:
+    """Publishes an event that `key` tells from all others, once. Ids end in whole seconds: where another event of its
+    code and device has its second, it is told under the next free one, so that none of the two is lost."""
+    if not desk.tx.alarms.first_sight(key, desk.now_ms):
         return
+    row = desk.row(event.device)
+    at = event.happened_at or event.received_at
+    while not _is_first(desk, event, at):
+        at += timedelta(seconds=1)
+    _publish_event(desk, row, event, at)
+
+
+def _is_first(desk: Desk, event: Event, at: datetime) -> bool:
+    event_id = payloads.occurrence_id(desk.policy.vendor, event.device, event.code, at)
+    return desk.tx.alarms.first_sight(event_id, desk.now_ms)
+
+
+def _publish_event(desk: Desk, row: DeviceRow, event: Event, at: datetime) -> None:
     document = payloads.event(
-        event_id=event_id,
+        event_id=payloads.occurrence_id(desk.policy.vendor, event.device, event.code, at),
         ts=at,
         received_ts=event.received_at,
         source=str(event.origin),

@@ -17,6 +17,7 @@ from bridge.domain.command import CommandSpec, CommandState, Evidence, Outcome, 
 from bridge.domain.observation import Availability, Confirmation, Event, Observation, Reading, Words
 from bridge.domain.text import Json, dumps
 from bridge.domain.times import unix_ms
+from bridge.flow.confirmations import Confirmations
 from bridge.flow.desk import Desk
 from bridge.flow.intake import Intake, Taken
 from bridge.flow.roster import Roster
@@ -38,6 +39,7 @@ class Settler:
         self._open: set[tuple[str, str]] = set()
         self.on_settled: Callable[[JournalRow], None] = lambda _row: None
         self.on_nudge: Callable[[int], None] = lambda _key: None
+        self._confirmations = Confirmations(lambda key: self.on_nudge(key))
 
     def settle(self, tx: Tx, row: JournalRow, outcome: Outcome, desk: Desk | None = None) -> None:
         """Applies an outcome (SENT or final) to a journalled command, with its acknowledgement and what was observed
@@ -64,6 +66,8 @@ class Settler:
         self._note_open(row)
         if row.command != RECORD_IN_RESULT:
             self._observe(tx, row, outcome, desk, taken)
+        if not again and tx.early_words.of_account(row.account) and self._roster.has(row.account):
+            self._on_desk(tx, row.account, desk, self.review)
         if target is CommandState.FINAL:
             tx.after_commit(lambda: self.on_settled(row))
 
@@ -146,14 +150,12 @@ class Settler:
                 )
 
     def by_confirmation(self, desk: Desk, confirmation: Confirmation) -> None:
-        """See `intake.Confirms`. A pushed word moves nothing by itself (anybody who knows the address could send
-        it): it makes the gateway ask the vendor at once."""
-        row = desk.tx.journal.by_vendor_ref(desk.policy.account, confirmation.vendor_ref)
-        if row is None and confirmation.command_id is not None:
-            row = desk.tx.journal.find(desk.policy.account, confirmation.command_id)
-        if row is not None:
-            key = row.key
-            desk.tx.after_commit(lambda: self.on_nudge(key))
+        """See `intake.Confirms`."""
+        self._confirmations.take(desk, confirmation)
+
+    def review(self, desk: Desk) -> None:
+        """See `intake.Confirms`."""
+        self._confirmations.review(desk)
 
     def seen_since(self, tx: Tx, row: JournalRow) -> bool:
         """Whether what is known of the device already proves the command: the vendor's report may have come before
@@ -174,10 +176,18 @@ class Settler:
         )
 
     def _observe(self, tx: Tx, row: JournalRow, outcome: Outcome, desk: Desk | None, taken: Taken) -> None:
-        if not outcome.observations or not self._roster.has(row.account):
-            return
-        own = desk or self._intake.desk(tx, self._roster.policy(row.account))
-        self._intake.take_onto(own, outcome.observations, taken)
+        if outcome.observations and self._roster.has(row.account):
+            self._on_desk(
+                tx,
+                row.account,
+                desk,
+                lambda own: self._intake.take_onto(own, outcome.observations, taken),
+            )
+
+    def _on_desk(self, tx: Tx, account: str, desk: Desk | None, work: Callable[[Desk], None]) -> None:
+        """`work` on the open desk of the account, or on one of its own."""
+        own = desk or self._intake.desk(tx, self._roster.policy(account))
+        work(own)
         if desk is None:
             self._intake.close(own)
 

@@ -143,8 +143,12 @@ class JournalTable(Protocol):
         """Rows of a device that left and are not final."""
         ...
 
-    def by_vendor_ref(self, account: str, vendor_ref: Json) -> JournalRow | None:
-        """The command that the vendor calls so."""
+    def by_vendor_ref(self, account: str, vendor_ref: Json) -> Sequence[JournalRow]:
+        """The commands that have to do with what the vendor calls so, the newest first."""
+        ...
+
+    def unnamed(self, account: str) -> Sequence[JournalRow]:
+        """Rows that left, are not final, and for which the vendor has given no reference yet; oldest first."""
         ...
 
     def recent(self, limit: int) -> Sequence[JournalRow]:
@@ -161,6 +165,31 @@ class JournalTable(Protocol):
 
     def forget_before(self, ms: int) -> int:
         """Deletes final rows that were last changed earlier; returns how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyWord:
+    """A vendor's word on a command (a `Confirmation` as JSON) that matched nothing when it came."""
+
+    key: int
+    word: Json
+    at_ms: int
+
+
+class EarlyWordTable(Protocol):
+    """Words that may have overtaken the answer of the call they belong to."""
+
+    def keep(self, account: str, word: Json, at_ms: int) -> None:
+        """Adds one."""
+        ...
+
+    def of_account(self, account: str) -> Sequence[EarlyWord]:
+        """All of an account, oldest first."""
+        ...
+
+    def drop(self, key: int) -> None:
+        """It is matched, or told."""
         ...
 
 
@@ -275,7 +304,7 @@ class AlarmTable(Protocol):
         ...
 
     def first_sight(self, event_id: str, at_ms: int) -> bool:
-        """True once per event id: the event is new."""
+        """True once per event id (or another key that tells one event from the next): the event is new."""
         ...
 
 
@@ -447,6 +476,8 @@ class Tx(Protocol):
     def outbox(self) -> OutboxTable: ...
     @property
     def journal(self) -> JournalTable: ...
+    @property
+    def early_words(self) -> EarlyWordTable: ...
     @property
     def deliveries(self) -> DeliveryTable: ...
     @property

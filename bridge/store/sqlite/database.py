@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from bridge.domain.errors import StoreError
 from bridge.store.protocols import Done, OutboxRow, Tx
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
-from bridge.store.sqlite.journal import SqliteDeliveries, SqliteJournal
+from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
 from bridge.store.sqlite.tables import (
     SqliteBudgets,
     SqliteDeadLetters,
@@ -47,6 +47,7 @@ class SqliteTx:
     def __init__(self, db: sqlite3.Connection, spool_max_bytes: int) -> None:
         self.outbox = SqliteOutbox(db, spool_max_bytes)
         self.journal = SqliteJournal(db)
+        self.early_words = SqliteEarlyWords(db)
         self.deliveries = SqliteDeliveries(db)
         self.devices = SqliteDevices(db)
         self.alarms = SqliteAlarms(db)

@@ -1,4 +1,5 @@
-"""The journal of commands, and the deliveries that tell a redelivered command message from a new one."""
+"""The journal of commands, words on them that came early, and the deliveries that tell a redelivered command message
+from a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 from bridge.domain.command import CommandState
 from bridge.domain.text import Json, dumps, restored
-from bridge.store.protocols import JournalRow, JournalStep
+from bridge.store.protocols import EarlyWord, JournalRow, JournalStep
 
 _COLUMNS = tuple(column.name for column in fields(JournalRow))
 _DOCUMENTS = frozenset({"params", "vendor_ref", "vendor_code", "last_ack", "evidence"})
@@ -70,9 +71,15 @@ class SqliteJournal:
             (account, device),
         )
 
-    def by_vendor_ref(self, account: str, vendor_ref: Json) -> JournalRow | None:
-        return self._one(
+    def by_vendor_ref(self, account: str, vendor_ref: Json) -> Sequence[JournalRow]:
+        return self._many(
             " WHERE account = ? AND vendor_ref = ? ORDER BY key DESC", (account, dumps(vendor_ref))
+        )
+
+    def unnamed(self, account: str) -> Sequence[JournalRow]:
+        return self._many(
+            " WHERE state <> 'final' AND state <> 'accepted' AND account = ? AND vendor_ref IS NULL ORDER BY key",
+            (account,),
         )
 
     def recent(self, limit: int) -> Sequence[JournalRow]:
@@ -109,6 +116,27 @@ class SqliteJournal:
 
     def _many(self, tail: str, args: tuple[Any, ...]) -> Sequence[JournalRow]:
         return [_row(values) for values in self._db.execute(_SELECT + tail, args)]
+
+
+class SqliteEarlyWords:
+    """EarlyWordTable."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def keep(self, account: str, word: Json, at_ms: int) -> None:
+        self._db.execute(
+            "INSERT INTO early_word (account, word, at_ms) VALUES (?, ?, ?)", (account, dumps(word), at_ms)
+        )
+
+    def of_account(self, account: str) -> Sequence[EarlyWord]:
+        rows = self._db.execute(
+            "SELECT key, word, at_ms FROM early_word WHERE account = ? ORDER BY key", (account,)
+        )
+        return [EarlyWord(key, restored(word), at_ms) for key, word, at_ms in rows]
+
+    def drop(self, key: int) -> None:
+        self._db.execute("DELETE FROM early_word WHERE key = ?", (key,))
 
 
 class SqliteDeliveries:

@@ -81,7 +81,9 @@ class IotMeterAdapter:
     def _task_queue(self) -> Queue | None:
         if self._control is None:
             return None
-        return Queue(self._control, self._kit.clock, self._settings.zone, self._settings.processor)
+        return Queue(
+            self._control, self._kit.clock, self._notes, self._settings.zone, self._settings.processor
+        )
 
     @property
     def push(self) -> PushDoor | None:

@@ -123,6 +123,7 @@ class Batches:
             await self._queued(order, number, task, by_target.get(task.target_comm_no))
             for number, task in enumerate(order.params.tasks, 1)
         ]
+        await self._notes.own(item["ctrl_id"] for item in items)
         return _of_items(items)
 
     async def _queued(self, order: Order, number: int, task: NewTask, item: Record | None) -> Item:
@@ -215,6 +216,7 @@ class Batches:
                     define_no=_define_no(order, number),
                 )
             )
+        await self._notes.own(item["ctrl_id"] for item in items)
         if not all(item["result"] for item in items) and not self._waited(order):
             return None
         return _of_items(items)

@@ -17,6 +17,7 @@ from bridge.domain.text import Json
 from bridge.ports import Clock
 from bridge.vendors.iotmeter.api import ControlApi
 from bridge.vendors.iotmeter.commands import GRACE_S, TASK_S, ends_at, new_task
+from bridge.vendors.iotmeter.notes import Notes
 from bridge.vendors.iotmeter.tasks import METER, SUCCESS, SUFFIXES, Task, suffix_of, task_of
 from bridge.vendors.iotmeter.wire import Record
 
@@ -37,9 +38,10 @@ class Counters:
 class Queue:
     """The platform's queue as a command sees it: tasks found by name, tasks added, none of them twice."""
 
-    def __init__(self, api: ControlApi, clock: Clock, zone: tzinfo, processor: str) -> None:
+    def __init__(self, api: ControlApi, clock: Clock, notes: Notes, zone: tzinfo, processor: str) -> None:
         self.api = api
         self._clock = clock
+        self._notes = notes
         self._zone = zone
         self._processor = processor
 
@@ -81,6 +83,7 @@ class Queue:
         if found is None:
             await self._ask(name, device)
             return Counters()
+        await self._notes.own([found.ctrl_id])
         return self.counters(found)
 
     def counters(self, task: Task) -> Counters:
@@ -101,7 +104,7 @@ class Queue:
             data={},
             zone=self._zone,
         )
-        await self.api.add(body, None)
+        await self._notes.own([await self.api.add(body, None)])
 
     async def settled_counters(self, order: Order, device: Device) -> Json:
         """The counters before a recharge: waits for the meter's next wake-up. A question that an earlier run of the

@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 from bridge.domain.device import DeviceKind
 from bridge.domain.text import Json
 from bridge.domain.times import parse_rfc3339, rfc3339
+from bridge.ports import OWN_REFERENCES
 from bridge.vendorkit.spec import Vault
 
 MET_FOR = timedelta(days=30)
 """How long a device that only pushes know stays in the inventory after its last word."""
+
+OWN_KEPT = 1000
+"""How many of the gateway's own tasks are remembered."""
 
 _KEY = "met"
 
@@ -79,6 +83,14 @@ class Notes:
     def present(self, order_id: str) -> None:
         """The task was found, or its command has ended."""
         self._absent.pop(order_id, None)
+
+    async def own(self, ctrl_ids: Iterable[int]) -> None:
+        """These tasks were made by the gateway, beside the commands themselves: a report of them is nobody else's."""
+        kept = await self._vault.get(OWN_REFERENCES)
+        known: list[Json] = kept if isinstance(kept, list) else []
+        new = [ctrl_id for ctrl_id in ctrl_ids if ctrl_id > 0 and ctrl_id not in known]
+        if new:
+            await self._vault.put(OWN_REFERENCES, [*known, *new][-OWN_KEPT:])
 
     async def _load(self) -> None:
         if self._loaded:

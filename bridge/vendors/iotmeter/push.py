@@ -20,13 +20,13 @@ from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable
 from bridge.domain.observation import Availability, Batch, Confirmation, Described, Observation, Origin
-from bridge.domain.text import Json, dumps, loads
+from bridge.domain.text import Json, canonical, dumps, loads
 from bridge.domain.times import rfc3339
 from bridge.ports import PushAnswer, Pushed, PushRequest
 from bridge.vendors.iotmeter.codec import Codec, kind_of
 from bridge.vendors.iotmeter.notes import Notes
 from bridge.vendors.iotmeter.settings import IotMeterSettings
-from bridge.vendors.iotmeter.tasks import task_of
+from bridge.vendors.iotmeter.tasks import DOUBTFUL_STATES, SUCCESS, SUFFIXES, task_of
 from bridge.vendors.iotmeter.wire import Record, decoded, device_id, instant, text_of, whole
 
 METER_DATA = "/api/data/meterdata/add"
@@ -102,19 +102,24 @@ class PlatformDoor:
         observations: list[Observation] = []
         unusable: list[tuple[bytes, str]] = []
         first_key = ""
+        seen: set[bytes] = set()
         for item in items:
+            raw = canonical(item)
+            if raw in seen:
+                continue
+            seen.add(raw)
             try:
                 told = self._read(endpoint, item, request)
             except ValueError as error:
                 if not is_list:
                     raise PushUnusable(str(error)) from None
-                unusable.append((dumps(item), str(error)))
+                unusable.append((raw, str(error)))
                 continue
             first_key = first_key or told.key
-            observations += [one for one in told.observations if one not in observations]
+            observations += told.observations
         if not items and endpoint != REPORT:
             raise PushUnusable("the list is empty")
-        if items and len(unusable) == len(items):
+        if items and not observations:
             raise PushUnusable(unusable[0][1])
         answer = _answer(endpoint, items, first_key)
         return Pushed([Batch(observations)] if observations else [], answer, unusable)
@@ -180,7 +185,7 @@ class PlatformDoor:
 
     def _report(self, record: Record, request: PushRequest) -> _Told:
         """A word on a task, whoever made it: the journal knows whether it is one of ours. It moves nothing by itself,
-        since anybody who knows the address could send it (9.6)."""
+        since anybody who knows the address could send it (9.6). A late 3 replaces 6, 7 and 99 (6.1)."""
         task = task_of(record, self._zone)
         target = record.get("meter_comm_no") or record.get("target_comm_no")
         device = self._exposed(device_id(target)) if target else None
@@ -195,6 +200,8 @@ class PlatformDoor:
             native_state=task.state,
             received_at=request.received_at,
             data=data,
+            commands=frozenset({task.command} if task.command else SUFFIXES),
+            replaces=DOUBTFUL_STATES if task.state == SUCCESS else frozenset(),
         )
         return _Told([word], f"{task.ctrl_id}:{task.state}")
 

@@ -96,19 +96,20 @@ async def test_unfinished_commands_are_listed_oldest_first(store: SqliteStore):
 
 
 @pytest.mark.parametrize("reference", [4711, "4711", {"ctrl_id": 1}, Decimal("1.5"), 0, False])
-async def test_command_is_found_by_what_the_vendor_calls_it(store: SqliteStore, reference):
+async def test_commands_are_found_by_what_the_vendor_calls_them_the_newest_first(
+    store: SqliteStore, reference
+):
     await store.run(lambda tx: tx.journal.insert(command("old", vendor_ref=reference)))
     await store.run(lambda tx: tx.journal.insert(command("new", vendor_ref=reference)))
     await store.run(lambda tx: tx.journal.insert(command("other", vendor_ref=4712)))
     found = await store.run(lambda tx: tx.journal.by_vendor_ref("shop", reference))
-    assert found is not None
-    assert (found.id, found.vendor_ref) == ("new", reference)
-    assert await store.run(lambda tx: tx.journal.by_vendor_ref("home", reference)) is None
+    assert [(row.id, row.vendor_ref) for row in found] == [("new", reference), ("old", reference)]
+    assert await store.run(lambda tx: tx.journal.by_vendor_ref("home", reference)) == []
 
 
 async def test_number_and_text_are_different_references(store: SqliteStore):
     await store.run(lambda tx: tx.journal.insert(command(vendor_ref=4711)))
-    assert await store.run(lambda tx: tx.journal.by_vendor_ref("shop", "4711")) is None
+    assert await store.run(lambda tx: tx.journal.by_vendor_ref("shop", "4711")) == []
 
 
 async def test_last_time_that_one_of_some_commands_left_is_found(store: SqliteStore):

@@ -10,6 +10,8 @@ import pytest
 from bridge.domain.command import Status
 from bridge.domain.errors import BadReply, LostAnswer, NotSent, Refused, Rejection
 from bridge.domain.observation import Described
+from bridge.ports import OWN_REFERENCES
+from bridge.vendors.iotmeter.notes import OWN_KEPT
 from tests.unit.vendors.iotmeter.bench import METER, NOW, OTHER, Scripted, bad, good, page
 from tests.unit.vendors.iotmeter.test_commands import RECORD, TASKS
 from tests.unit.vendors.iotmeter.test_execution import TIMEOUT, charge, task
@@ -98,6 +100,7 @@ async def test_tasks_are_queued_in_one_call_and_matched_by_device(bench: Scripte
     ]  # fmt: skip
     assert [one["ctrl_define_no"] for one in bench.cloud.body()] == ["brg-9-1", "brg-9-2"]
     assert bench.effect.count == 1
+    assert bench.vault.kept[OWN_REFERENCES] == [8, 9], "reports of them are about nobody else's tasks"
 
 
 async def test_an_item_with_an_id_but_no_result_is_decided_by_the_task_itself(bench: Scripted) -> None:
@@ -116,6 +119,13 @@ async def test_an_item_with_an_id_but_no_result_is_decided_by_the_task_itself(be
 async def test_an_item_that_is_missing_was_not_queued(bench: Scripted) -> None:
     outcome = await run(bench, "add_tasks", TASKS, page(item(8, METER)))
     assert (outcome.status, outcome.result["items"][1]["result"]) == (Status.FAILED, False)
+    assert bench.vault.kept[OWN_REFERENCES] == [8]
+
+
+async def test_the_gateways_own_tasks_are_remembered_up_to_a_bound(bench: Scripted) -> None:
+    bench.vault.kept[OWN_REFERENCES] = list(range(1, OWN_KEPT + 1))
+    await run(bench, "add_tasks", TASKS, page(item(8001, METER), item(8002, OTHER)))
+    assert bench.vault.kept[OWN_REFERENCES] == [*range(3, OWN_KEPT + 1), 8001, 8002]
 
 
 async def test_a_batch_is_never_sent_again(bench: Scripted) -> None:

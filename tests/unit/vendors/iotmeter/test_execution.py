@@ -12,6 +12,7 @@ import pytest
 from bridge.domain.command import Status
 from bridge.domain.errors import LostAnswer, NotSent, Refused, Rejection, Withdrawn
 from bridge.domain.observation import Availability, Origin, Reading, Words
+from bridge.ports import OWN_REFERENCES
 from bridge.vendors.iotmeter.checks import check_name
 from tests.fakes.adapters import FakeEffect
 from tests.unit.vendors.iotmeter.bench import (
@@ -301,6 +302,7 @@ async def test_an_unclear_recharge_has_the_counters_read(bench: Scripted, ended:
     )  # fmt: skip
     assert len(body["ctrl_define_no"]) <= 50
     assert bench.effect.count == 0
+    assert bench.vault.kept[OWN_REFERENCES] == [16], "a report of the question is about nobody else's task"
 
 
 async def test_the_counters_are_asked_for_once(bench: Scripted) -> None:

@@ -18,6 +18,7 @@ from bridge.domain.observation import AlarmMessage, Confirmation, Described, Eve
 from bridge.domain.text import dumps, loads
 from bridge.ports import PushRequest
 from bridge.vendors.iotmeter.push import guid, positive_int
+from bridge.vendors.iotmeter.tasks import SUFFIXES
 from tests.unit.vendors.iotmeter.bench import (
     COMPANY,
     KEY,
@@ -115,6 +116,29 @@ def test_a_report_that_bears_our_id_hands_it_on(bench: Scripted) -> None:
     item = {**fixture("v7")[0], "ctrl_define_no": "brg-9", "ctrl_id": "15"}
     (word,) = observations(bench.push(REPORT, item))
     assert (word.command_id, word.vendor_ref) == ("brg-9", 15)
+
+
+@pytest.mark.parametrize(
+    ("change", "commands", "replaces"),
+    [
+        ({}, {"recharge"}, {6, 7, 99}),
+        ({"ctrl_state": "3"}, {"recharge"}, {6, 7, 99}),
+        ({"ctrl_state": 6}, {"recharge"}, set()),
+        ({"ctrl_type": "iotmeter.common.setvalveoff", "ctrl_state": 1}, {"valve"}, set()),
+        ({"ctrl_type": "iotmeter.openvalve"}, set(SUFFIXES), {6, 7, 99}),
+        ({"ctrl_type": None, "ctrl_state": 4}, set(SUFFIXES), set()),
+    ],
+)
+def test_a_report_tells_whose_task_it_may_be_and_what_it_turns_over(
+    bench: Scripted, change: dict[str, Any], commands: set[str], replaces: set[int]
+) -> None:
+    (word,) = observations(bench.push(REPORT, [fixture("v7")[0] | change]))
+    assert (word.commands, word.replaces) == (commands, replaces)
+
+
+def test_reports_of_one_task_keep_their_order(bench: Scripted) -> None:
+    items = [fixture("v7")[0] | {"ctrl_state": state} for state in (1, 2, 3, 2)]
+    assert [one.native_state for one in observations(bench.push(REPORT, items))] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
