@@ -42,7 +42,8 @@ class PollTask:
 
     `key` is unique within the account and stable over restarts. `interval_s` is what the configuration asks for.
     `costs` says how many calls one run takes from which limit (names of the vendor's `Limit`s), for the planner.
-    `lane` is "poll", "alarms" or "inventory". `first_in_s`: earliest start after the gateway's.
+    `lane` is "poll", "alarms" or "inventory". `first_in_s`: earliest start after the gateway's. `wanted_s`: the
+    configured interval where the vendor's limit of one device made the adapter choose a longer one (0: it did not).
     """
 
     key: str
@@ -51,6 +52,7 @@ class PollTask:
     devices: tuple[str, ...] = ()
     lane: str = "poll"
     first_in_s: float = 0.0
+    wanted_s: float = 0.0
 
 
 class Effect(Protocol):

@@ -67,9 +67,10 @@ async def _summary(configuration: Configuration, accounts: Sequence[Visit]) -> N
     for account in accounts:
         settings = account.settings
         devices = await account.devices()
-        tasks = account.adapter.poll_tasks(devices or [])
+        named = account.named_devices() if devices is None else []
+        tasks = account.adapter.poll_tasks(devices or named)
         calls = [row.words() for row in planned(tasks, account.limits)] or ["none known yet"]
-        count = "not known yet" if devices is None else str(len(devices))
+        count = str(len(devices or named)) if devices is not None or named else "not known yet"
         rows.append((settings.id, settings.vendor, count, duration_text(settings.poll), calls[0]))
         rows += [("", "", "", "", words) for words in calls[1:]]
         if (warning := stretched(configuration, settings, tasks, account.limits)) is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.config import Configuration
 from bridge.domain.quantity import duration_text
-from bridge.flow.schedule import Stretch, stretch
+from bridge.flow.schedule import Stretch, lengthened, stretch
 from bridge.pace.limits import Limit, Window
 from bridge.ports import PollTask
 from bridge.vendorkit.settings import AccountSettings
@@ -44,10 +44,10 @@ def stretched(
     configuration: Configuration,
     settings: AccountSettings,
     tasks: Sequence[PollTask],
-    limits: Iterable[Limit],
+    limits: Sequence[Limit],
 ) -> str | None:
     """The line of the file whose interval is too short, and the interval to write instead; None if all fits."""
-    too_much = stretch(tasks, limits)
+    too_much = stretch(tasks, limits) or lengthened(tasks, limits)
     if too_much is None:
         return None
     index = [account.id for account in configuration.accounts].index(settings.id)

@@ -78,6 +78,14 @@ class Visit:
             return [device_from(self.policy, row, default_kind(self.spec)) for row in self.rows.values()]
         return None
 
+    def named_devices(self) -> list[Device]:
+        """Where nothing is known: the devices that the configuration names one by one, of the vendor's usual kind."""
+        plain = [name for name in self.policy.include if not any(mark in name for mark in "*?[")]
+        kind = default_kind(self.spec)
+        return [
+            Device(self.settings.id, self.settings.vendor, name, kind) for name in plain if self.exposes(name)
+        ]
+
     async def ask_devices(self) -> list[Device]:
         """The devices as the vendor tells them, within its limits. Raises VendorError."""
         return [device for device in await self.adapter.inventory() if self.exposes(device.native_id)]

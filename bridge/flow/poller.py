@@ -12,7 +12,7 @@ from bridge.domain.errors import NotSent, StoreError, VendorError
 from bridge.flow.health import AccountHealth
 from bridge.flow.intake import Intake
 from bridge.flow.roster import Roster
-from bridge.flow.schedule import Schedule, Stretch, stretch
+from bridge.flow.schedule import Schedule, Stretch, lengthened, stretch
 from bridge.pace.limits import Limit
 from bridge.ports import Clock, PollTask, Rng, VendorAdapter
 
@@ -61,9 +61,10 @@ class Poller:
         """Plans the reading of these devices; intervals that the limits do not allow are stretched."""
         tasks = list(self.adapter.poll_tasks(devices))
         too_much = stretch(tasks, self.limits)
+        told = too_much or lengthened(tasks, self.limits)
+        if told is not None and abs(told.factor - self._stretched) > 0.01:
+            self.on_stretched(told)
         if too_much is not None:
-            if abs(too_much.factor - self._stretched) > 0.01:
-                self.on_stretched(too_much)
             counted = too_much.limit.name
             tasks = [
                 replace(task, interval_s=task.interval_s * too_much.factor)
@@ -71,7 +72,7 @@ class Poller:
                 else task
                 for task in tasks
             ]
-        self._stretched = too_much.factor if too_much else 1.0
+        self._stretched = told.factor if told else 1.0
         self.schedule.plan(tasks, self.clock.monotonic())
         self._wake.set()
 

@@ -14,6 +14,9 @@ SHARE = 0.8
 """The part of a limit that planned polling may take; the rest is for commands and repetitions."""
 
 
+NOTICEABLE = 1.01
+"""A few seconds between calls, for the way there, are no other interval."""
+
 DRIFT = 0.1
 """How much longer than its interval a task may wait to come nearer to its place in it."""
 
@@ -39,6 +42,19 @@ def stretch(tasks: Sequence[PollTask], limits: Iterable[Limit]) -> Stretch | Non
             if factor > 1 and (worst is None or factor > worst.factor):
                 worst = Stretch(limit, factor)
     return worst
+
+
+def lengthened(tasks: Sequence[PollTask], limits: Iterable[Limit]) -> Stretch | None:
+    """The limit of single devices for which an adapter chose longer intervals than configured, and how much longer;
+    None if it did not, or not noticeably. Their tasks have these intervals already."""
+    factor, slowed = max(
+        ((task.interval_s / task.wanted_s, task) for task in tasks if task.wanted_s > 0),
+        key=lambda one: one[0],
+        default=(1.0, None),
+    )
+    if slowed is None or factor <= NOTICEABLE:
+        return None
+    return next((Stretch(limit, factor) for limit in limits if limit.name in slowed.costs), None)
 
 
 @dataclass(order=True, slots=True)

@@ -70,6 +70,21 @@ def test_an_interval_that_the_limits_do_not_allow_is_named_with_its_line(tmp_pat
     assert line.endswith("for 20 devices; they are read every 6s. Write poll: 6s")
 
 
+def test_a_limit_of_single_devices_is_named_too_before_the_gateway_ever_ran(tmp_path: Path) -> None:
+    path = configuration(tmp_path)
+    account = "  - {id: home, vendor: iammeter, token: FAKE0000token, poll: 1m, devices: [A1B2C3D4]}\n"
+    path.write_text(path.read_text() + account)
+    result = meterbridge("check", "-c", str(path))
+    assert result.exit_code == 0
+    row = next(line for line in result.stdout.splitlines() if line.startswith("home"))
+    assert row.split()[:4] == ["home", "iammeter", "1", "1m"]
+    assert "meterdata: 12 of 12 in 1h per device (100 %)" in row
+    number = len(path.read_text().splitlines())
+    line = next(line for line in result.stdout.splitlines() if "more often" in line)
+    assert line.startswith(f"{path}:{number}: accounts[1].poll: 1m is more often than")
+    assert line.endswith("for 1 devices; they are read every 302s. Write poll: 302s")
+
+
 def test_connect_tells_what_does_not_answer(tmp_path: Path) -> None:
     path = configuration(tmp_path, port=free_port(), cloud=f"http://127.0.0.1:{free_port()}/deviceApi")
     result = meterbridge("check", "--connect", "-c", str(path))

@@ -67,7 +67,6 @@ class Polling:
         self._policy = kit.policy
         self._log: logging.Logger = kit.log
         self._now = kit.clock.now
-        self._warned = False
         self._runs: Runs = {
             "metersdata": lambda task, _: self._all_meters(task),
             "meter": lambda _, sn: self._meter(sn),
@@ -83,7 +82,6 @@ class Polling:
         sites = [one.native_id for one in devices if one.kind is DeviceKind.SOLAR_PLANT]
         tasks = [PollTask(f"site:{site}", HOUR_S, devices=(site,), lane="inventory") for site in sites]
         if len(meters) == 1:
-            self._warn_too_fast()
             return [self._one("meter", meters[0]), *tasks]
         if meters:
             interval_s = self._settings.poll if self._settings.poll < FASTEST_S else self._paced_s()
@@ -100,26 +98,15 @@ class Polling:
         return self._runs[kind](task, key)
 
     def _one(self, kind: str, sn: str) -> PollTask:
-        return PollTask(f"{kind}:{sn}", self._paced_s(LATEST), {LATEST: 1.0}, (sn,))
+        return PollTask(
+            f"{kind}:{sn}", self._paced_s(LATEST), {LATEST: 1.0}, (sn,), wanted_s=self._settings.poll
+        )
 
     def _paced_s(self, limit: str = "") -> float:
         """The wanted interval, as far as the vendor's limit per meter (or the account's own, lower one) allows."""
         own = self._settings.limits.get(limit)
         count, seconds = AccountSettings.rate(own) if own is not None else (1, 0.0)
         return max(self._settings.poll, PACE_S, seconds / count)
-
-    def _warn_too_fast(self) -> None:
-        """The planner warns of limits that are shared only."""
-        if self._settings.poll < FASTEST_S and not self._warned:
-            self._warned = True
-            self._log.warning(
-                "poll.stretched",
-                extra={
-                    "account": self._policy.account,
-                    "limit": LATEST,
-                    "text": "poll: the vendor allows 12 an hour of each meter; write poll: 5m",
-                },
-            )
 
     async def _all_meters(self, task: PollTask) -> AsyncIterator[Batch]:
         ask = requests.all_latest()

@@ -29,6 +29,7 @@ class Vendor:
         self.reads: list[float] = []
         self.asked: list[float] = []
         self.interval_s = 60.0
+        self.wanted_s = 0.0
         self.next_in_s: float | None = None
 
     async def inventory(self) -> Any:
@@ -38,7 +39,8 @@ class Vendor:
         return [device("D1")]
 
     def poll_tasks(self, devices: Any) -> list[PollTask]:
-        return [PollTask("one", self.interval_s, {"calls": 1.0}, ("D1",))] if devices else []
+        task = PollTask("one", self.interval_s, {"calls": 1.0}, ("D1",), wanted_s=self.wanted_s)
+        return [task] if devices else []
 
     async def poll(self, _task: PollTask) -> AsyncIterator[Batch]:
         self.reads.append(self.harness.clock.monotonic() - 1000)
@@ -93,6 +95,17 @@ async def test_what_the_limits_do_not_allow_is_stretched_and_told(harness: Harne
     await harness.advance(119)
     assert len(vendor.reads) <= 12
     assert len(told) == 1
+
+
+async def test_an_interval_that_the_adapter_lengthened_is_told_once(harness: Harness, vendor: Vendor) -> None:
+    told: list[Stretch] = []
+    vendor.interval_s, vendor.wanted_s = 60.0, 10.0
+    limit = Limit("calls", "one", "device", (Window(1, 60.0),), per_key=True)
+    one = poller(harness, vendor, limits=(limit,), on_stretched=told.append)
+    await harness.advance(70)
+    one.plan(harness.roster.devices("home"))
+    assert [(stretch.limit.name, stretch.factor) for stretch in told] == [("calls", 6.0)]
+    assert len(vendor.reads) == 2
 
 
 @pytest.mark.parametrize("error", [NotSent("n"), LostAnswer("l"), RuntimeError("a bug")])

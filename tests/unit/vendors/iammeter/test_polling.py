@@ -11,7 +11,7 @@ import pytest
 
 from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, NotSent, RateLimited, Refused
 from bridge.domain.observation import Availability, Described, Origin, Reading
-from bridge.flow.schedule import stretch
+from bridge.flow.schedule import lengthened, stretch
 from bridge.pace.limits import Lane
 from bridge.ports import PollTask
 from bridge.vendors.iammeter import SPEC
@@ -65,7 +65,7 @@ async def test_several_meters_are_read_by_one_call(account: Account) -> None:
 async def test_tasks_are_named_costed_and_paced(account: Account) -> None:
     assert list(account.adapter.poll_tasks([])) == []
     (one,) = account.tasks(SN).values()
-    assert one == PollTask(METER, 301, {"meterdata": 1}, (SN,))
+    assert one == PollTask(METER, 301, {"meterdata": 1}, (SN,), wanted_s=300)
     many = account.tasks(SN, SN2)
     assert set(many) == {"metersdata", f"spare:{SN}", f"spare:{SN2}", f"offset:{SN}", f"offset:{SN2}"}
     assert many["metersdata"].devices == (SN, SN2)
@@ -95,9 +95,12 @@ def test_the_planner_warns_only_where_the_wanted_interval_is_too_short(
 
 def test_one_meter_is_never_planned_faster_than_its_limit(make: Callable[..., Account]) -> None:
     account = make(poll="1m")
-    for _ in range(2):
-        assert account.tasks(SN)[METER].interval_s == 301
-    assert sum("poll.stretched" in line for line in account.log.lines) == 1
+    task = account.tasks(SN)[METER]
+    assert (task.interval_s, task.wanted_s) == (301, 60)
+    slowed = lengthened([task], SPEC.limits(account.settings))
+    assert slowed is not None
+    assert (slowed.limit.name, slowed.factor) == ("meterdata", 301 / 60)
+    assert lengthened([make(poll="5m").tasks(SN)[METER]], SPEC.limits(account.settings)) is None
     assert make(limits={"meterdata": "6/1h"}).tasks(SN)[METER].interval_s == 600
     assert make(poll="1h").tasks(SN)[METER].interval_s == 3600
 
