@@ -19,8 +19,7 @@ from bridge.flow.poller import Poller
 from bridge.flow.roster import Roster
 from bridge.flow.schedule import Stretch
 from bridge.ops.metrics import Metrics
-from bridge.pace.gate import AccountGate, SlotNote
-from bridge.pace.limits import SlidingWindows
+from bridge.pace.gate import AccountGate, SharedSlots, SlotNote
 from bridge.ports import Clock, Rng, VendorAdapter
 from bridge.push.doors import Door
 from bridge.store.protocols import Store
@@ -46,7 +45,7 @@ class Surroundings:
     metrics: Metrics
     clock: Clock
     rng: Rng
-    shared_windows: dict[tuple[str, str, str], SlidingWindows] = field(default_factory=dict)
+    shared_windows: SharedSlots = field(default_factory=dict)
     fresh_store: bool = False
 
 
@@ -149,6 +148,7 @@ def build_account(
         around.clock,
         around.rng,
         on_stretched=_stretched(configuration, settings),
+        answers=lambda: http.answers,
     )
     return Account(settings, spec, policy, gate, http, adapter, poller)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from bridge import __version__
-from bridge.app.reporting import Reporter, budget_rows
+from bridge.app.budgets import budget_rows
+from bridge.app.reporting import Reporter
 from bridge.domain.text import dumps
 from bridge.domain.times import from_unix_ms, rfc3339
 from bridge.flow.roster import Roster

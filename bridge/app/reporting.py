@@ -7,13 +7,12 @@ import logging
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from bridge import __version__
 from bridge.app.accounts import Account
+from bridge.app.budgets import Budgets, budget_rows, forecasts
 from bridge.contract import payloads
-from bridge.contract.payloads import BudgetRow
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.errors import StoreError
@@ -33,7 +32,7 @@ from bridge.store.sqlite.database import SqliteStore
 
 log = logging.getLogger("bridge.reporting")
 
-BUDGET_EVERY_S = 10.0
+ROUND_EVERY_S = 10.0
 STATUS_EVERY_S = 60.0
 LOSS_EVERY_S = 10.0
 LAG_EVERY_S = 0.5
@@ -78,6 +77,7 @@ class Reporter:
         self.started_at = clock.now()
         self.snapshot = Snapshot()
         self.lag_s = 0.0
+        self.budgets = Budgets(store, topics, clock, accounts, self._reachable)
         self.session: Session | None = None
         self.publisher: Publisher | None = None
         self.doors: Doors | None = None
@@ -117,6 +117,7 @@ class Reporter:
             group.create_task(self._keep_status(), name="report-status")
             group.create_task(self._keep_round(), name="report-round")
             group.create_task(self._watch_lag(), name="report-lag")
+            group.create_task(self.budgets.run(), name="report-budgets")
 
     async def publish_info(self) -> None:
         """`bridge/info`, if it changed."""
@@ -153,23 +154,16 @@ class Reporter:
         count = 0
         while True:
             await self._patiently(self.round)
-            if count % int(STATUS_EVERY_S / BUDGET_EVERY_S) == 0:
+            if count % int(STATUS_EVERY_S / ROUND_EVERY_S) == 0:
                 for account in list(self.accounts):
                     await self._patiently(lambda name=account: self.publish_status(name))  # type: ignore[misc] # bound now
             count += 1
-            await self._clock.sleep(BUDGET_EVERY_S)
+            await self._clock.sleep(ROUND_EVERY_S)
 
     async def round(self) -> None:
-        """`bridge/info`, every account's budget, and what was dropped, as far as it changed."""
+        """`bridge/info`, the budgets that are due, and what was dropped, as far as it changed."""
         await self.publish_info()
-        for name, account in list(self.accounts.items()):
-            if self.accounts.get(name) is not account:
-                continue  # a reload took it away meanwhile: its topics are cleared, and must stay so
-            body = dumps(payloads.budget(self._clock.now(), budget_rows(account)))
-            topic = self._topics.account(name, "budget")
-            await self._store.run(
-                lambda tx, t=topic, b=body, n=name: _retain_budget(tx, t, b, n)  # type: ignore[misc] # bound now
-            )
+        await self.budgets.look()
         await self.take_snapshot()
         self._tell_losses()
 
@@ -281,30 +275,12 @@ class Reporter:
             "message": state.message if state else None,
             "calls_waiting": account.gate.waiting(),
             "windows": document["windows"],
+            "forecast": forecasts(account),
         }
+
+    def _reachable(self) -> bool:
+        return self.session is None or self.session.connected
 
     def broker_trouble(self) -> str:
         """Why the broker is not connected, as far as it is known."""
         return self.session.last_error if self.session else ""
-
-
-def budget_rows(account: Account) -> list[BudgetRow]:
-    """The account's rate-limit windows in use."""
-    return [
-        BudgetRow(
-            endpoint=usage.limit.endpoint,
-            limit=usage.window.count,
-            scope=f"{usage.limit.scope}:{usage.key}" if usage.key else usage.limit.scope,
-            window_s=usage.window.seconds,
-            used=usage.used,
-            resets_at=datetime.fromtimestamp(usage.resets_at, tz=UTC) if usage.resets_at else None,
-        )
-        for usage in account.gate.usage()
-    ]
-
-
-def _retain_budget(tx: Tx, topic: str, body: bytes, account: str) -> None:
-    """Not again while nothing but the time in it changed."""
-    kept = tx.retained.get(topic)
-    if kept is None or kept.partition(b'"windows"')[2] != body.partition(b'"windows"')[2]:
-        retain(tx, topic, body, account=account)

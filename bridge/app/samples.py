@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bridge.app.accounts import Account
-from bridge.app.reporting import Reporter, budget_rows
+from bridge.app.budgets import budget_rows
+from bridge.app.reporting import Reporter
 from bridge.contract.publication import Class
 from bridge.ops.metrics import Sample
 from bridge.ports import Clock
@@ -20,7 +21,7 @@ def samples(reporter: Reporter, clock: Clock) -> list[Sample]:
         *(
             sample
             for name, account in reporter.accounts.items()
-            for sample in _account(reporter, name, account)
+            for sample in _account(reporter, name, account, clock)
         ),
     ]
 
@@ -67,7 +68,7 @@ def _pushes(reporter: Reporter) -> Iterator[Sample]:
         yield Sample("meterbridge_pushes", "Pushes by outcome", float(count), labels, counter=True)
 
 
-def _account(reporter: Reporter, name: str, account: Account) -> Iterator[Sample]:
+def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> Iterator[Sample]:
     state = reporter.health.state(name)
     yield Sample(
         "meterbridge_account_online",
@@ -81,6 +82,15 @@ def _account(reporter: Reporter, name: str, account: Account) -> Iterator[Sample
         float(account.gate.waiting()),
         (("account", name),),
     )
+    now = clock.now().timestamp()
+    for usage in account.gate.usage():
+        if usage.exhausted_at is not None and not usage.key:
+            yield Sample(
+                "meterbridge_budget_exhausted_in_seconds",
+                "When a rate-limit window will be used up if calls go on as lately; absent if it will not",
+                max(0.0, usage.exhausted_at - now),
+                (("account", name), ("limit", usage.limit.name), ("window_s", f"{usage.window.seconds:g}")),
+            )
     for row in budget_rows(account):
         if ":" in row.scope:
             continue  # one series per device would drown the rest; the budget topic has them

@@ -19,8 +19,8 @@ from bridge.domain.device import Device
 from bridge.domain.text import Json
 from bridge.flow.desk import device_from
 from bridge.ops.clock import SystemClock
-from bridge.pace.gate import AccountGate, SlotNote
-from bridge.pace.limits import Limit, SlidingWindows
+from bridge.pace.gate import AccountGate, SharedSlots, SlotNote
+from bridge.pace.limits import Limit
 from bridge.ports import VendorAdapter
 from bridge.store.protocols import DeviceRow
 from bridge.vendorkit.http import VendorHttp
@@ -106,7 +106,7 @@ class Visit:
 
 def visits(configuration: Configuration, archive: Archive | None) -> list[Visit]:
     """All accounts, in the order of the configuration. No call leaves before something is asked."""
-    shared: dict[tuple[str, str, str], SlidingWindows] = {}
+    shared: SharedSlots = {}
     tls = ssl.create_default_context()
     notes = archive.slots() if archive else []
     return [
@@ -119,7 +119,7 @@ def _visit(
     configuration: Configuration,
     archive: Archive | None,
     notes: Sequence[SlotNote],
-    shared: dict[tuple[str, str, str], SlidingWindows],
+    shared: SharedSlots,
     tls: ssl.SSLContext,
 ) -> Visit:
     spec = VENDORS[settings.vendor]

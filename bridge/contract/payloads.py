@@ -266,7 +266,8 @@ def account_status(
 
 @dataclass(frozen=True, slots=True)
 class BudgetRow:
-    """One rate-limit window in use. `resets_at`: when the oldest call leaves the window, None if it is empty."""
+    """One rate-limit window in use. `resets_at`: when the oldest call leaves the window, None if it is empty.
+    `blocked`: the vendor has said that nothing is left before `resets_at`."""
 
     endpoint: str
     limit: int
@@ -274,13 +275,19 @@ class BudgetRow:
     window_s: float
     used: int
     resets_at: datetime | None
+    blocked: bool = False
+
+    @property
+    def remaining(self) -> int:
+        """Calls that may leave now."""
+        return 0 if self.blocked else max(0, self.limit - self.used)
 
 
 def budget(at: datetime, rows: Sequence[BudgetRow]) -> dict[str, Any]:
     """`{account}/budget`: the tightest rows first, at most 50."""
 
     def tightness(row: BudgetRow) -> tuple[float, float]:
-        return ((row.limit - row.used) / row.limit, -row.window_s)
+        return (min(row.remaining, row.limit - row.used) / row.limit, -row.window_s)
 
     return {
         "ts": rfc3339(at),
@@ -291,7 +298,7 @@ def budget(at: datetime, rows: Sequence[BudgetRow]) -> dict[str, Any]:
                 "scope": row.scope,
                 "window_s": int(row.window_s) if row.window_s == int(row.window_s) else row.window_s,
                 "used": row.used,
-                "remaining": max(0, row.limit - row.used),
+                "remaining": row.remaining,
                 "resets_at": rfc3339(row.resets_at) if row.resets_at else None,
             }
             for row in sorted(rows, key=tightness)[:50]

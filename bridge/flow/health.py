@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bridge.domain.errors import (
     AuthFailed,
@@ -23,6 +23,7 @@ from bridge.domain.errors import (
     Refused,
     VendorError,
 )
+from bridge.domain.times import rfc3339
 from bridge.ports import Clock, Rng
 
 log = logging.getLogger("bridge.accounts")
@@ -32,6 +33,9 @@ PARK_MAX_S = 6 * 3600.0
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
 FAILURES_UNTIL_UNREACHABLE = 3
+RATE_TOLD_FROM_S = 5.0
+"""A shorter wait is over before anybody has read of it."""
+SAME_END = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class AccountState:
     last_success: datetime | None = None
     failures: int = 0
     paused_until: float = 0.0
+    limited_until: datetime | None = None
     parking: Parking = field(default_factory=Parking)
     parts: dict[str, Parking] = field(default_factory=dict)
 
@@ -127,6 +132,14 @@ class AccountHealth:
         state.parking = Parking()
         self._become(account, state, "online", "")
 
+    def reached(self, account: str) -> None:
+        """The vendor listed the devices: that ends `unreachable`, and the time before the first answer. What else is
+        wrong, only a reading that succeeds can end."""
+        state = self._states.get(account)
+        first = state is not None and state.word == "degraded" and state.last_success is None
+        if state is not None and (state.word == "unreachable" or first):
+            self.succeeded(account)
+
     def failed(self, account: str, error: VendorError, part: str = "") -> None:
         """A call failed; what that means for the account. Of a part, only refused credentials do: whatever else is
         amiss with it, the command tells."""
@@ -140,7 +153,7 @@ class AccountHealth:
             case AuthFailed():
                 self._park(account, state, error)
             case RateLimited():
-                self._become(account, state, "rate_limited", error.message)
+                self._become(account, state, "rate_limited", self._until(state, error))
             case DeviceOffline() | DeviceSilent() | Refused():
                 self.succeeded(account)  # the cloud itself is well
             case NotSent():
@@ -187,6 +200,16 @@ class AccountHealth:
     def _tell(self, account: str, message: str) -> None:
         log.error("account.auth_failed", extra={"account": account, "reason": message})
         self.on_auth_failed(account, message)
+
+    def _until(self, state: AccountState, error: RateLimited) -> str:
+        """The error, and when it ends; the same end as before where only the moment of telling differs."""
+        if error.retry_after_s < RATE_TOLD_FROM_S:
+            return error.message
+        until = self._clock.now() + timedelta(seconds=error.retry_after_s)
+        if state.limited_until is None or abs(until - state.limited_until) > SAME_END:
+            state.limited_until = until
+        at = state.limited_until.replace(microsecond=0) + timedelta(seconds=1)
+        return f"{error.message}; again from {rfc3339(at)}"
 
     def _unreachable(self, account: str, state: AccountState, error: VendorError) -> None:
         self._pause(state)

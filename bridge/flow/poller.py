@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.domain.device import Device
-from bridge.domain.errors import NotSent, StoreError, VendorError
+from bridge.domain.errors import NotSent, RateLimited, StoreError, VendorError
 from bridge.flow.health import AccountHealth
 from bridge.flow.intake import Intake
 from bridge.flow.roster import Roster
@@ -39,6 +39,8 @@ class Poller:
     clock: Clock
     rng: Rng
     on_stretched: Callable[[Stretch], None] = lambda _stretch: None
+    answers: Callable[[], int] = lambda: 0
+    """How many calls of the account have been answered so far: an inventory from memory tells nothing of the vendor."""
     schedule: Schedule = field(default_factory=Schedule)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stretched: float = 1.0
@@ -52,7 +54,10 @@ class Poller:
 
     async def refresh(self) -> int:
         """Reads the inventory now; returns the number of devices. Raises VendorError, StoreError."""
+        before = self.answers()
         devices = await self.adapter.inventory()
+        if self.answers() > before:
+            self.health.reached(self.account)
         known = await self.intake.take_inventory(self.account, devices)
         self.plan(known)
         return len(known)
@@ -125,6 +130,8 @@ class Poller:
             )
             if isinstance(error, NotSent):
                 return AGAIN_S
+            if isinstance(error, RateLimited):
+                return min(task.interval_s, max(AGAIN_S, error.retry_after_s))
         except StoreError as error:
             log.error("poll.store_failed", extra={"account": self.account, "reason": str(error)})
             return STORE_RETRY_S

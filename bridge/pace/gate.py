@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import heapq
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from bridge.domain.errors import StoreError
-from bridge.pace.limits import Lane, Limit, SlidingWindows, Usage
+from bridge.pace.limits import TRANSIT_S, Lane, Limit, SlidingWindows, Slots, Usage, Window
 from bridge.ports import Clock
 
 PERSIST_FROM_S = 10.0
@@ -44,6 +44,10 @@ class SlotLedger(Protocol):
     async def remove(self, notes: Sequence[SlotNote]) -> None:
         """Reservations of calls that never left."""
         ...
+
+
+SharedSlots = dict[tuple[str, str, str], Slots]
+"""What accounts share, by owner, limit and key."""
 
 
 class Wall:
@@ -88,11 +92,11 @@ class AccountGate:
         *,
         notes: Sequence[SlotNote] = (),
         fresh: bool = True,
-        shared: dict[tuple[str, str, str], SlidingWindows] | None = None,
+        shared: SharedSlots | None = None,
         vendor: str = "",
     ) -> None:
         """`notes` are what the ledger held at the start; `fresh` says that no earlier process can have made calls.
-        `shared` holds the windows of limits with scope "ip", which all accounts of `vendor` share."""
+        `shared` holds the slots of limits with scope "ip", which all accounts of `vendor` share."""
         self.account = account
         self._limits = {limit.name: limit for limit in limits}
         self._clock = clock
@@ -101,13 +105,16 @@ class AccountGate:
         self._vendor = vendor
         self._fresh = fresh
         self._started = self._wall.now()
-        self._own: dict[tuple[str, str, str], SlidingWindows] = {}
+        self._table: dict[tuple[str, str], SlidingWindows] = {}
         self._shared = shared if shared is not None else {}
         self._waiting: list[_Waiter] = []
         self._count = 0
         self._timer: asyncio.Task[None] | None = None
         self._timer_due = math.inf
-        self.changed: Callable[[], None] = lambda: None
+        self.changes = 0
+        """Grows whenever `usage` became another by a call or a vendor's word; it also changes with time alone."""
+        self.hits = 0
+        """How often the vendor has said that a limit is used up."""
         self._restore(notes)
 
     @contextlib.asynccontextmanager
@@ -131,9 +138,9 @@ class AccountGate:
                 if slot.refunded:
                     one.refund(at)
                 else:
-                    one.release(self._wall.now())
+                    one.release(at, self._wall.now())
+            self.changes += 1
             self._pump()
-            self.changed()
             if slot.refunded and notes:
                 # a note that stays only counts a call too many; the call's own error is what matters
                 with contextlib.suppress(StoreError):
@@ -144,21 +151,50 @@ class AccountGate:
         now = self._wall.now()
         return max((self._windows(limit, key).wait_s(now, lane) for limit, key in uses), default=0.0)
 
+    def blocked_s(self, uses: Sequence[tuple[str, str]]) -> float:
+        """See `vendorkit.http.Gate.blocked_s`."""
+        now = self._wall.now()
+        return max((self._windows(limit, key).blocked_s(now) for limit, key in uses), default=0.0)
+
     async def block(self, limit: str, key: str, for_s: float) -> None:
         """See `vendorkit.http.Gate.block`."""
         windows = self._windows(limit, key)
         until = self._wall.now() + for_s
         windows.block_until(until)
-        self.changed()
+        self.changes += 1
+        self.hits += 1
         await self._ledger.add([SlotNote(self._owner(windows.limit), limit, key, until, blocked=True)])
+
+    def learn(self, limit: str, key: str, window: Window, for_s: float) -> None:
+        """See `vendorkit.http.Gate.learn`."""
+        self._windows(limit, key).learn(window, self._wall.now() + for_s)
+        self.changes += 1
 
     def usage(self) -> list[Usage]:
         """Every window in use now."""
         now = self._wall.now()
         rows: list[Usage] = []
-        for (_owner, _name, key), windows in {**self._own, **self._shared_here()}.items():
+        for (_name, key), windows in self._seen().items():
             rows.extend(row for row in windows.usage(now, key) if row.used or row.resets_at)
         return rows
+
+    def next_change_in_s(self) -> float:
+        """Seconds until `usage` becomes another by time alone; infinite if it does not."""
+        now = self._wall.now()
+        times = (windows.next_change(now) for windows in self._seen().values())
+        return min((max(0.0, at - now) for at in times if at is not None), default=math.inf)
+
+    def outdated(self) -> list[tuple[str, str, float]]:
+        """(owner, limit, Unix seconds): notes that are older matter no longer to this account."""
+        now = self._wall.now()
+        horizons: dict[str, float] = {}
+        for (name, _key), windows in self._table.items():
+            horizons[name] = max(horizons.get(name, 0.0), windows.slots.horizon_s)
+        return [
+            (self._owner(limit), name, now - max(PERSIST_FROM_S, horizons[name]))
+            for name, limit in self._limits.items()
+            if name in horizons
+        ]
 
     def limits(self) -> Sequence[Limit]:
         """The limits in force."""
@@ -206,6 +242,7 @@ class AccountGate:
                 left.append(waiter)
             elif not waiter.granted.done():
                 waiter.granted.set_result([one.reserve(now) for one in waiter.uses])
+                self.changes += 1
         self._waiting = left
         if soonest < math.inf:
             self._set_timer(now + soonest)
@@ -229,28 +266,38 @@ class AccountGate:
     def _owner(self, limit: Limit) -> str:
         return f"@{self._vendor}" if limit.scope == "ip" else self.account
 
-    def _shared_here(self) -> dict[tuple[str, str, str], SlidingWindows]:
-        mine = f"@{self._vendor}"
-        return {name: windows for name, windows in self._shared.items() if name[0] == mine}
+    def _seen(self) -> dict[tuple[str, str], SlidingWindows]:
+        """The windows of this account, with those that only other accounts of its address have used so far."""
+        for owner, name, key in list(self._shared):
+            limit = self._limits.get(name)
+            if limit is not None and owner == self._owner(limit):
+                self._windows(name, key)
+        return self._table
 
     def _windows(self, name: str, key: str) -> SlidingWindows:
         limit = self._limits[name]
         key = key if limit.per_key else ""
-        owner = self._owner(limit)
-        table = self._shared if limit.scope == "ip" else self._own
-        found = table.get((owner, name, key))
+        found = self._table.get((name, key))
         if found is None:
-            found = SlidingWindows(limit)
-            if not self._fresh:
-                short = [w.seconds for w in limit.windows if w.seconds < PERSIST_FROM_S]
-                found.block_until(self._started + max(short, default=0.0))
-            table[(owner, name, key)] = found
+            found = self._table[name, key] = SlidingWindows(limit, self._slots(limit, key))
         return found
+
+    def _slots(self, limit: Limit, key: str) -> Slots:
+        name = (self._owner(limit), limit.name, key)
+        if limit.scope == "ip" and name in self._shared:
+            return self._shared[name]
+        slots = Slots()
+        if not self._fresh:
+            short = [window.seconds for window in limit.windows if window.seconds < PERSIST_FROM_S]
+            slots.blocked_until = self._started + max(short) + TRANSIT_S if short else 0.0
+        if limit.scope == "ip":
+            self._shared[name] = slots
+        return slots
 
     def _restore(self, notes: Sequence[SlotNote]) -> None:
         now = self._wall.now()
         # what is there was restored by another account of this vendor, from the same notes
-        known = set(self._shared_here())
+        known = set(self._shared)
         for note in sorted(notes, key=lambda one: one.at):
             limit = self._limits.get(note.limit)
             if limit is None or note.owner != self._owner(limit):
@@ -259,8 +306,8 @@ class AccountGate:
             if note.blocked:
                 # a block cannot outlast its longest window: guards against a clock that was wrong once
                 windows.block_until(min(note.at, now + max(86400.0, windows.horizon_s())))
-            elif (note.owner, note.limit, note.key) not in known and note.at > now - windows.horizon_s():
-                windows.taken.append(min(note.at, now))
+            elif (note.owner, note.limit, note.key) not in known and note.at > now - windows.slots.horizon_s:
+                windows.remember(note.at, now)
 
     def _notes(
         self, uses: Sequence[tuple[str, str]], windows: Sequence[SlidingWindows], times: Sequence[float]
@@ -268,7 +315,7 @@ class AccountGate:
         return [
             SlotNote(self._owner(one.limit), name, key if one.limit.per_key else "", at)
             for (name, key), one, at in zip(uses, windows, times, strict=True)
-            if one.horizon_s() >= PERSIST_FROM_S
+            if one.slots.horizon_s >= PERSIST_FROM_S
         ]
 
 

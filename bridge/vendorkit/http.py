@@ -16,10 +16,17 @@ from typing import Any, Protocol
 import httpx
 
 from bridge import __version__
-from bridge.domain.errors import LostAnswer, NotSent, VendorError
+from bridge.domain.errors import LostAnswer, NotSent, RateLimited, VendorError
 from bridge.domain.text import Json, dumps
-from bridge.pace.limits import Lane
+from bridge.pace.limits import Lane, Window
 from bridge.ports import Clock, Effect
+from bridge.vendorkit.patience import retry_after_s
+
+PATIENCE_S = 60.0
+"""Who would have to wait longer for the end of a block is told so instead; only history has that patience."""
+TOO_MANY, UNAVAILABLE = 429, 503
+TOO_MANY_FOR_S = 30.0
+"""How long a vendor is left alone that says "too many" and not for how long, where its page gives no advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,17 @@ class Gate(Protocol):
         """Seconds until such a call could start; 0 if it could now. Takes nothing."""
         ...
 
+    def blocked_s(self, uses: Sequence[tuple[str, str]]) -> float:
+        """Seconds for which a vendor's own word (`block`) holds such a call; 0 if none does."""
+        ...
+
     async def block(self, limit: str, key: str, for_s: float) -> None:
         """The vendor says that this limit is used up: nothing starts for so long, not even after a restart."""
+        ...
+
+    def learn(self, limit: str, key: str, window: Window, for_s: float) -> None:
+        """The vendor's refusals have taught that it allows no more than this; kept to for so long, or until
+        something else is learnt of a window of this length. Not kept over a restart."""
         ...
 
 
@@ -115,6 +131,9 @@ class VendorHttp:
         self._gate = gate
         self._clock = clock
         self._observer = observer
+        self.answers = 0
+        """How many calls brought an answer below 400."""
+        self._held: dict[str, float] = {}
         self._client = httpx.AsyncClient(
             transport=transport,
             verify=tls if tls is not None else True,
@@ -142,14 +161,34 @@ class VendorHttp:
         """The vendor says that this limit is used up: nothing that counts against it starts for so long."""
         await self._gate.block(use.limit, use.key, for_s)
 
+    async def too_many(self, call: Call) -> RateLimited:
+        """The error for an answer 429 without `Retry-After` of a vendor whose page knows none: what counts against
+        the same limits is left alone for TOO_MANY_FOR_S."""
+        for use in call.uses:
+            await self._gate.block(use.limit, use.key, TOO_MANY_FOR_S)
+        return RateLimited(
+            f"HTTP status {TOO_MANY}",
+            retry_after_s=TOO_MANY_FOR_S,
+            operation=call.operation,
+            native_code=TOO_MANY,
+        )
+
+    def learn(self, use: Use, window: Window, for_s: float) -> None:
+        """What the vendor's refusals have taught; see `Gate.learn`."""
+        self._gate.learn(use.limit, use.key, window, for_s)
+
     async def call(self, call: Call, effect: Effect | None = None) -> Reply:
         """Sends one request when its slot has come and returns the answer.
 
         With `effect`, `effect.leaving()` is awaited after the slot was granted and right before the request
-        leaves; if it raises, the slot is given back. Raises NotSent, LostAnswer (time-out, reset, HTTP 5xx) or
-        what `leaving` raises.
+        leaves; if it raises, the slot is given back. An answer 429 or 503 with `Retry-After` holds everything that
+        counts against the same limits for so long. Raises NotSent, LostAnswer (time-out, reset, HTTP 5xx),
+        RateLimited (429 with `Retry-After`; nothing sent while such a wait lasts longer than PATIENCE_S) or what
+        `leaving` raises.
         """
-        async with self._gate.slot([(use.limit, use.key) for use in call.uses], call.lane) as slot:
+        uses = [(use.limit, use.key) for use in call.uses]
+        self._refuse_waiting(call, uses)
+        async with self._gate.slot(uses, call.lane) as slot:
             if effect is not None:
                 with _refunded(slot):
                     await effect.leaving()
@@ -161,6 +200,7 @@ class VendorHttp:
         try:
             response = await self._client.send(self._request(call))
             outcome = "ok" if response.status_code < 400 else f"http_{response.status_code}"
+            self.answers += outcome == "ok"
         except httpx.InvalidURL as error:
             slot.refund()
             outcome = "not_sent"
@@ -172,6 +212,7 @@ class VendorHttp:
             raise _translated(error, call.operation) from None
         finally:
             self._observer(call.operation, outcome, self._clock.monotonic() - started)
+        await self._heed(call, response)
         if response.status_code >= 500:
             raise LostAnswer(
                 f"HTTP status {response.status_code}",
@@ -179,6 +220,35 @@ class VendorHttp:
                 native_code=response.status_code,
             )
         return Reply(response.status_code, response.content, response.headers, self._clock.now())
+
+    def _refuse_waiting(self, call: Call, uses: Sequence[tuple[str, str]]) -> None:
+        blocked_s = self._gate.blocked_s(uses)
+        held_s = self._held.get(call.operation, 0.0) - self._clock.monotonic()
+        if held_s > 0 or (call.lane is not Lane.HISTORY and blocked_s > PATIENCE_S):
+            raise RateLimited(
+                "the vendor's limit is used up",
+                retry_after_s=max(blocked_s, held_s),
+                operation=call.operation,
+            )
+
+    async def _heed(self, call: Call, response: httpx.Response) -> None:
+        """What the vendor says about when to come back."""
+        if response.status_code not in (TOO_MANY, UNAVAILABLE):
+            return
+        wait_s = retry_after_s(response.headers, self._clock.now())
+        if wait_s is None:
+            return
+        for use in call.uses:
+            await self._gate.block(use.limit, use.key, wait_s)
+        if not call.uses:  # a login: no limit counts it
+            self._held[call.operation] = self._clock.monotonic() + wait_s
+        if response.status_code == TOO_MANY:
+            raise RateLimited(
+                "the vendor answers 429 and says when to come back",
+                retry_after_s=wait_s,
+                operation=call.operation,
+                native_code=TOO_MANY,
+            )
 
     def _request(self, call: Call) -> httpx.Request:
         headers = dict(call.headers)
@@ -237,5 +307,12 @@ class OpenGate:
         """Always 0."""
         return 0.0
 
+    def blocked_s(self, uses: Sequence[tuple[str, str]]) -> float:
+        """Always 0."""
+        return 0.0
+
     async def block(self, limit: str, key: str, for_s: float) -> None:
         """Blocks nothing."""
+
+    def learn(self, limit: str, key: str, window: Window, for_s: float) -> None:
+        """Learns nothing."""

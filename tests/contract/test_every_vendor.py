@@ -15,7 +15,7 @@ from bridge.contract import payloads
 from bridge.domain.alarms import MESSAGE_SEVERITY
 from bridge.domain.command import ACK_CODES, AfterLoss, Evidence, Follow, Status
 from bridge.domain.device import Device
-from bridge.domain.errors import LostAnswer, NotSent, Rejection, VendorError, Withdrawn
+from bridge.domain.errors import LostAnswer, NotSent, RateLimited, Rejection, VendorError, Withdrawn
 from bridge.domain.metrics import METRICS
 from bridge.domain.observation import AlarmMessage, Batch, Described, Observation, Origin, Reading, Words
 from bridge.domain.text import dumps, loads
@@ -60,6 +60,39 @@ def test_the_settings_are_those_of_an_account_of_this_vendor(name: str) -> None:
         with pytest.raises(ValidationError):
             model.model_validate({**CASES[name].settings, **wrong})
     json.dumps(model.model_json_schema())
+
+
+@every_vendor
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_honoured(name: str, status: int) -> None:
+    async with World(name) as world:
+        devices = await world.devices()
+        (task, *_) = [one for one in world.adapter.poll_tasks(devices) if one.costs and one.lane == "poll"]
+        cloud = world.recorder.cloud
+        world.ruin((status, b"", {"Retry-After": "1800"}))
+        with pytest.raises((RateLimited, LostAnswer)):
+            await world.drain(task)
+        asked = len(world.recorder.requests)
+        for _ in range(3):
+            world.clock.time.advance(500)
+            await world.failures(devices[:1], [task])
+        again = [request.url.path for request in world.recorder.requests[asked:]]
+        assert world.recorder.requests[asked - 1].url.path not in again
+        world.recorder.cloud = cloud
+        world.clock.time.advance(302)
+        await world.drain(task)
+        assert len(world.recorder.requests) > asked
+
+
+@every_vendor
+async def test_429_is_no_outage_and_not_asked_again_at_once(name: str) -> None:
+    async with World(name) as world:
+        devices = await world.devices()
+        (task, *_) = [one for one in world.adapter.poll_tasks(devices) if one.costs and one.lane == "poll"]
+        world.ruin((429, b""))
+        with pytest.raises(RateLimited) as raised:
+            await world.drain(task)
+        assert raised.value.retry_after_s > 1
 
 
 @every_vendor

@@ -16,6 +16,7 @@ from bridge.domain.device import Device
 from bridge.domain.errors import VendorError
 from bridge.domain.text import Json, dumps
 from bridge.pace.gate import AccountGate, SlotNote
+from bridge.ports import PollTask
 from bridge.simulators.simtime import HandTime
 from bridge.vendorkit.http import VendorHttp
 from bridge.vendorkit.spec import Kit
@@ -104,8 +105,8 @@ class Always(httpx.AsyncBaseTransport):
         answer = self.answer(request) if callable(self.answer) else self.answer
         if isinstance(answer, Exception):
             raise answer
-        status, body = answer
-        return httpx.Response(status, content=body, request=request)
+        status, body, *headers = answer
+        return httpx.Response(status, content=body, headers=dict(*headers), request=request)
 
 
 class World:
@@ -169,8 +170,11 @@ class World:
             expires_at=self.clock.now() + timedelta(days=1),
         )
 
-    async def failures(self, devices: Sequence[Device]) -> list[BaseException]:
-        """What everything raises that the gateway asks of an adapter; a command that does not raise is left out."""
+    async def failures(
+        self, devices: Sequence[Device], tasks: Sequence[PollTask] | None = None
+    ) -> list[BaseException]:
+        """What everything raises that the gateway asks of an adapter; a command that does not raise is left out.
+        With `tasks` only those are run."""
         raised: list[BaseException] = []
 
         async def attempt(work: Any) -> None:
@@ -179,16 +183,21 @@ class World:
             except VendorError as error:
                 raised.append(error)
 
+        if tasks is not None:
+            for task in tasks:
+                await attempt(self.drain(task))
+            return raised
         if not self.spec.local_inventory:
             await attempt(self.adapter.inventory())
         await attempt(self.adapter.check())
         for task in self.adapter.poll_tasks(devices):
-            await attempt(self._drain(task))
+            await attempt(self.drain(task))
         for device, spec, row in self.commands(devices):
             await attempt(self.adapter.execute(self.order(device, spec, row.examples[0]), self.effect))
             await attempt(self.adapter.probe(self.order(device, spec, row.examples[0])))
         return raised
 
-    async def _drain(self, task: Any) -> None:
+    async def drain(self, task: Any) -> None:
+        """Runs a poll task to its end."""
         async for _batch in self.adapter.poll(task):
             pass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.pace.limits import Lane, Limit, SlidingWindows, Window
+from bridge.pace.limits import TRANSIT_S, Lane, Limit, SlidingWindows, Window
 
 QUARTER = 0.25  # exact in binary, so that the edges of windows are exact too
 
@@ -62,7 +62,7 @@ def played(limit: Limit, arrivals: list[Arrival]) -> list[tuple[float, Lane]]:
         if arrival.refunded:
             windows.refund(at)
         else:
-            windows.release()
+            windows.release(at, at)
             left.append((at, arrival.lane))
     return left
 
@@ -92,13 +92,14 @@ def test_told_wait_is_the_shortest_that_keeps_the_windows(limit: Limit, arrivals
     for arrival in arrivals:
         now += arrival.gap_s
         if windows.wait_s(now, arrival.lane) == 0:
-            windows.reserve(now)
+            windows.release(windows.reserve(now), now)
     wait = windows.wait_s(now, lane)
     if wait > 0:
         sooner = now + wait - QUARTER
         keep = 0 if lane is Lane.COMMAND else limit.reserve
         assert any(
-            sum(1 for at in windows.taken if at > sooner - window.seconds) >= max(1, window.count - keep)
+            sum(1 for at in windows.slots.taken if at > sooner - window.seconds)
+            >= max(1, window.count - keep)
             for window in limit.windows
         )
 
@@ -110,11 +111,37 @@ def test_usage_counts_exactly_what_left_within_the_window(limit: Limit, arrivals
         now += arrival.gap_s
         if windows.wait_s(now, arrival.lane) == 0:
             left.append(windows.reserve(now))
+            windows.release(left[-1], now)
     now += later * QUARTER
     for row in windows.usage(now, "k"):
         inside = [at for at in left if at > now - row.window.seconds]
         assert row.used == len(inside) <= row.window.count
         assert row.resets_at == (inside[0] + row.window.seconds if inside else None)
+
+
+@given(
+    LIMITS,
+    st.lists(st.tuples(st.floats(0, 3), st.floats(0, 2), st.floats(0, 1)), max_size=60),
+)
+def test_vendor_that_counts_arrivals_never_sees_a_window_exceeded(
+    limit: Limit, calls: list[tuple[float, float, float]]
+):
+    """Each call leaves after a while, lasts so long, and arrives somewhere in between, within TRANSIT_S."""
+    windows, now, arrivals = SlidingWindows(limit), 1000.0, []
+    under_way: list[tuple[float, float]] = []
+    for gap_s, lasts_s, where in calls:
+        now += gap_s
+        for end, at in [one for one in under_way if one[0] <= now]:
+            windows.release(at, end)
+            under_way.remove((end, at))
+        now += windows.wait_s(now, Lane.COMMAND)
+        at = windows.reserve(now)
+        under_way.append((at + lasts_s, at))
+        arrivals.append(at + where * min(lasts_s, TRANSIT_S))
+    arrivals.sort()
+    for window in limit.windows:
+        for first, last in zip(arrivals, arrivals[window.count :], strict=False):
+            assert last - first >= window.seconds - 1e-6
 
 
 @given(LIMITS, st.lists(st.integers(-2000, 2000), max_size=40))
@@ -124,7 +151,7 @@ def test_clock_that_jumps_about_never_widens_a_window(limit: Limit, jumps: list[
         now += jump * QUARTER
         if windows.wait_s(now, Lane.COMMAND) == 0:
             windows.reserve(now)
-    taken = list(windows.taken)
+    taken = windows.slots.taken
     assert taken == sorted(taken)
     for window in limit.windows:
         for first, last in zip(taken, taken[window.count :], strict=False):

@@ -15,7 +15,7 @@ from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, Refused, Vend
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
 from bridge.ports import Effect
-from bridge.vendorkit.http import Call, Reply, Use
+from bridge.vendorkit.http import TOO_MANY, Call, Reply, Use
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.jrhsz.auth import Session
 from bridge.vendors.jrhsz.faults import (
@@ -145,8 +145,9 @@ class JrhszApi:
     async def _answer(
         self, query: Query, token: str, lane: Lane, effect: Effect | None, asking: _Asking
     ) -> tuple[Answer, datetime]:
+        call = self.call(query, token, lane)
         try:
-            reply = await self.kit.http.call(self.call(query, token, lane), effect)
+            reply = await self.kit.http.call(call, effect)
         except Withdrawn as error:
             if not asking.renewed and not asking.slowed:
                 raise
@@ -156,6 +157,8 @@ class JrhszApi:
                 code="expired",
                 operation=query.endpoint,
             ) from error
+        if reply.status == TOO_MANY:
+            raise await self.kit.http.too_many(call)
         return _read(reply, query.endpoint), reply.received_at
 
     async def _remedy(

@@ -112,10 +112,3 @@ class Meter:
         """Calls since the last full clock hour; None where counting began later."""
         start = hour_start(now_s, zone)
         return None if self.since > start else sum(at >= start for at in self._calls)
-
-    def wait_s(self, budget: int, now_s: float) -> float:
-        """Seconds until one more call keeps within so many an hour; 0 without a budget."""
-        inside = [at for at in self._calls if at > now_s - HOUR_S]
-        if budget <= 0 or len(inside) < budget:
-            return 0.0
-        return max(0.0, inside[-budget] + HOUR_S - now_s)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from bridge.domain.errors import RateLimited
-from bridge.pace.limits import Lane
+from bridge.pace.limits import Lane, Window
 from bridge.ports import PollTask
 from bridge.vendorkit.http import Use
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.saj.faults import DAY_USED_UP
-from bridge.vendors.saj.quota import AT_ONCE_S, HOUR_S, Meter, Quota, quota_from
+from bridge.vendors.saj.quota import AT_ONCE_S, HOUR_S, LEARNT_FOR_S, Meter, Quota, quota_from
 from bridge.vendors.saj.settings import ENDPOINT, REQUESTS, SajSettings
 
 _JITTER_S = (30.0, 90.0)
@@ -42,12 +42,8 @@ class Throttle:
 
     async def pass_through(self, operation: str, lane: Lane) -> None:
         """Before each call. Raises RateLimited where it would wait for long; only history has that patience."""
-        quota = await self._quota(self._key(operation))
-        now_s = self._now_s()
-        learnt_s = self._meter.wait_s(quota.budget(now_s), now_s)
-        if learnt_s > 0:
-            await self.kit.http.block(Use(REQUESTS), learnt_s)
-        wait_s = max(learnt_s, self.kit.http.wait_s(self.uses(operation), lane))
+        await self._quota(self._key(operation))
+        wait_s = self.kit.http.wait_s(self.uses(operation), lane)
         if lane is not Lane.HISTORY and _PATIENCE_S < wait_s < math.inf:
             raise RateLimited(
                 f"no room for a call before {wait_s:.0f} s have passed",
@@ -71,7 +67,7 @@ class Throttle:
         else:
             quota = self._taught(before.hour_refused(now_s, jitter_s, zone), before, now_s)
             until = quota.hour_until
-        self._quotas[key] = quota
+        self._keep(key, quota)
         await self.kit.vault.put(key, quota.as_json())
         use = Use(ENDPOINT, error.operation) if ":" in key else Use(REQUESTS)
         await self.kit.http.block(use, until - now_s)
@@ -107,8 +103,15 @@ class Throttle:
 
     async def _quota(self, key: str) -> Quota:
         if key not in self._quotas:
-            self._quotas[key] = quota_from(await self.kit.vault.get(key))
+            self._keep(key, quota_from(await self.kit.vault.get(key)))
         return self._quotas[key]
+
+    def _keep(self, key: str, quota: Quota) -> None:
+        """What is learnt binds the gate, which also shows it in the budget."""
+        self._quotas[key] = quota
+        now_s = self._now_s()
+        if (calls := quota.budget(now_s)) > 0:
+            self.kit.http.learn(Use(REQUESTS), Window(calls, HOUR_S), quota.learnt_at + LEARNT_FOR_S - now_s)
 
     def _key(self, operation: str) -> str:
         return f"quota:{operation}" if self.settings.quota_scope == "endpoint" else "quota"

@@ -10,7 +10,7 @@ from bridge.domain.errors import BadReply, DeviceOffline, LostAnswer
 from bridge.domain.text import Json, flag
 from bridge.pace.limits import Lane
 from bridge.ports import Effect
-from bridge.vendorkit.http import Call, Reply, Use, VendorHttp
+from bridge.vendorkit.http import TOO_MANY, Call, Reply, Use, VendorHttp
 from bridge.vendors.wmj.faults import ALREADY_REGISTERED, verify_cloud, verify_device
 from bridge.vendors.wmj.settings import WmjSettings
 from bridge.vendors.wmj.wire import Answer, CloudRequest, answer_of
@@ -89,7 +89,10 @@ class WmjApi:
     async def _answer(
         self, request: CloudRequest, lane: Lane, effect: Effect | None = None
     ) -> tuple[Answer, datetime]:
-        reply = await self._http.call(self.call(request, lane), effect)
+        call = self.call(request, lane)
+        reply = await self._http.call(call, effect)
+        if reply.status == TOO_MANY:
+            raise await self._http.too_many(call)
         if reply.status != 200:
             raise LostAnswer(
                 f"HTTP status {reply.status}", operation=request.operation, native_code=reply.status

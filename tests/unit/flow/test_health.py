@@ -76,7 +76,7 @@ async def test_answer_makes_it_online_and_is_remembered(health: AccountHealth, c
         (NotSent("no route"), "unreachable", True),
         (LostAnswer("timed out"), "degraded", True),
         (BadReply("no JSON"), "degraded", True),
-        (RateLimited("too many", retry_after_s=60), "rate_limited", False),
+        (RateLimited("too many", retry_after_s=2), "rate_limited", False),
         (AuthFailed("wrong password"), "auth_failed", True),
         (VendorError("odd"), "degraded", False),
         (DeviceOffline("not there"), "online", False),
@@ -289,3 +289,26 @@ async def test_status_of_several_accounts_is_due_together_and_of_those_gone_neve
         health.enter(name)
     health.leave("gone")
     assert sorted(await changed(health)) == ["a", "b", "home"]
+
+
+def test_a_used_up_limit_says_when_it_ends_and_says_the_same_end_each_time(
+    health: AccountHealth, clock: FakeClock
+):
+    health.failed("home", RateLimited("too many", retry_after_s=3600))
+    first = state(health).message
+    assert first == "too many; again from 2024-01-01T01:00:01Z"
+    clock.step_wall(60)
+    health.failed("home", RateLimited("too many", retry_after_s=3541))
+    assert state(health).message == first
+    health.failed("home", RateLimited("too many", retry_after_s=7200))
+    assert state(health).message == "too many; again from 2024-01-01T02:01:01Z"
+
+
+def test_a_list_of_devices_ends_unreachable_but_no_other_trouble(health: AccountHealth):
+    health.failed("home", NotSent("no route"))
+    health.reached("home")
+    assert state(health).word == "online"
+    health.failed("home", RateLimited("too many", retry_after_s=60))
+    health.reached("home")
+    assert state(health).word == "rate_limited"
+    health.reached("nobody")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.errors import AuthFailed, LostAnswer, NotSent
+from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited
 from bridge.domain.observation import Batch
 from bridge.flow.poller import Poller
 from bridge.flow.schedule import Stretch
@@ -170,3 +170,29 @@ async def test_an_inventory_that_could_not_be_asked_for_is_asked_for_again_after
     poller(harness, vendor)
     await harness.advance(20)
     assert len(vendor.asked) == 3
+
+
+async def test_a_vendor_that_says_when_to_come_back_is_asked_then_and_not_before(
+    harness: Harness, vendor: Vendor
+) -> None:
+    vendor.interval_s = 3600.0
+    vendor.answers = [RateLimited("too many", retry_after_s=300.0)]
+    poller(harness, vendor)
+    await harness.advance(299)
+    assert len(vendor.reads) == 1
+    await harness.advance(5)
+    assert len(vendor.reads) == 2
+
+
+@pytest.mark.parametrize(("from_memory", "word"), [(False, "online"), (True, "unreachable")])
+async def test_a_list_of_devices_that_the_vendor_answers_ends_unreachable(
+    harness: Harness, vendor: Vendor, *, from_memory: bool, word: str
+) -> None:
+    vendor.poll_tasks = lambda _devices: []  # type: ignore[method-assign] # nothing is read
+    harness.health.failed("home", NotSent("no route"))
+    poller(harness, vendor, answers=lambda: 0 if from_memory else len(vendor.asked))
+    await harness.advance(10)
+    assert vendor.asked
+    state = harness.health.state("home")
+    assert state is not None
+    assert state.word == word

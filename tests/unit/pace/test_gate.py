@@ -273,14 +273,40 @@ async def test_block_of_one_key_leaves_the_others_alone(bench: Bench):
     assert bench.names == ["b"]
 
 
-async def test_whoever_watches_is_told_of_changes(bench: Bench):
+async def test_changes_are_counted_so_that_nobody_has_to_compare(bench: Bench):
     gate = bench.gate(limit("calls", (5, 60.0)))
-    told: list[int] = []
-    gate.changed = lambda: told.append(len(gate.usage()))
+    counts = [gate.changes]
     await bench.call(gate, "a")
-    assert told == [1]
+    counts.append(gate.changes)
     await gate.block("calls", "", 5.0)
-    assert told == [1, 1]
+    counts.append(gate.changes)
+    gate.learn("calls", "", Window(3, 60.0), 600.0)
+    counts.append(gate.changes)
+    assert counts == sorted(set(counts))
+    assert gate.hits == 1
+    assert [(row.window.count, row.blocked) for row in gate.usage()] == [(3, True)]
+
+
+async def test_gate_knows_when_its_usage_changes_by_time_alone(bench: Bench, clock: FakeClock):
+    gate = bench.gate(limit("calls", (5, 60.0)))
+    assert gate.next_change_in_s() == float("inf")
+    await bench.call(gate, "a")
+    await clock.advance(10)
+    assert gate.next_change_in_s() == pytest.approx(50)
+    await gate.block("calls", "", 5.0)
+    assert gate.next_change_in_s() == pytest.approx(5)
+    assert gate.blocked_s([("calls", "")]) == pytest.approx(5)
+
+
+async def test_slots_that_matter_no_longer_are_named_by_limit(bench: Bench, clock: FakeClock):
+    login, own = limit("login", (5, 3600.0), scope="ip"), limit("own", (5, 600.0))
+    gate = bench.gate(login, own, limit("idle", (5, 60.0)))
+    await bench.call(gate, "a", "login", "own")
+    now = clock.now().timestamp()
+    assert gate.outdated() == [
+        ("@acme", "login", pytest.approx(now - 3600)),
+        ("home", "own", pytest.approx(now - 600)),
+    ]
 
 
 async def test_usage_shows_windows_in_use_with_unix_times(bench: Bench, clock: FakeClock):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.pace.gate import SlotNote
-from bridge.pace.limits import Lane
+from bridge.pace.limits import TRANSIT_S, Lane
 from tests.fakes.clock import FakeClock
 from tests.unit.pace.bench import Bench, limit, most_in_any
 
@@ -41,7 +41,7 @@ async def test_calls_that_started_in_the_same_instant_are_all_remembered(bench: 
     await bench.kill()
     gate = bench.restarted(limit("calls", (10, 3600.0)))
     assert gate.usage()[0].used == 10
-    assert gate.wait_s([("calls", "")], Lane.COMMAND) == pytest.approx(3599)
+    assert gate.wait_s([("calls", "")], Lane.COMMAND) == pytest.approx(3599 + TRANSIT_S)
 
 
 async def test_short_windows_count_as_used_up_after_a_restart_only(bench: Bench, clock: FakeClock):
@@ -49,11 +49,11 @@ async def test_short_windows_count_as_used_up_after_a_restart_only(bench: Bench,
     gate = bench.gate(short)
     assert gate.wait_s([("short", "")], Lane.COMMAND) == 0
     gate = bench.restarted(short)
-    assert gate.wait_s([("short", "")], Lane.COMMAND) == pytest.approx(1.0)
+    assert gate.wait_s([("short", "")], Lane.COMMAND) == pytest.approx(1.0 + TRANSIT_S)
     bench.call(gate, "a", "short")
-    await clock.advance(0.9)
+    await clock.advance(1.2)
     assert bench.names == []
-    await clock.advance(0.2)
+    await clock.advance(0.1)
     assert bench.names == ["a"]
     assert gate.wait_s([("short", "")], Lane.POLL) == 0
 
@@ -132,10 +132,26 @@ async def test_accounts_of_a_vendor_share_the_limits_of_their_address(bench: Ben
     await clock.advance(1)
     assert len(bench.names) == 3
     assert {row.used for row in one.usage() if row.limit.name == "login"} == {3}
-    assert one.usage()[-1] == two.usage()[-1]
+    logins = [[row for row in gate.usage() if row.limit.name == "login"] for gate in (one, two)]
+    assert logins[0] == logins[1]
     assert {note.owner for note in bench.ledger.notes if note.limit == "login"} == {"@acme"}
     await clock.advance(3600)
     assert len(bench.names) == 4
+
+
+async def test_lowered_limit_of_an_address_binds_its_account_and_no_other(bench: Bench, clock: FakeClock):
+    shared: dict = {}
+    low = bench.gate(limit("login", (2, 3600.0), scope="ip"), account="low", shared=shared)
+    high = bench.gate(limit("login", (5, 3600.0), scope="ip"), account="high", shared=shared)
+    for number in range(2):
+        bench.call(high, f"high{number}", "login")
+    bench.call(low, "low", "login")
+    await clock.advance(1)
+    assert bench.names == ["high0", "high1"]
+    bench.call(high, "high2", "login")
+    await clock.advance(1)
+    assert bench.names == ["high0", "high1", "high2"]
+    assert [(gate.usage()[0].used, gate.usage()[0].window.count) for gate in (low, high)] == [(3, 2), (3, 5)]
 
 
 async def test_shared_limit_is_restored_once_for_all_accounts(bench: Bench, clock: FakeClock):

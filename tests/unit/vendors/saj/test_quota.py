@@ -8,11 +8,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bridge.domain.device import DeviceKind
 from bridge.domain.errors import RateLimited
+from bridge.domain.text import dumps
 from bridge.pace.limits import Window
 from bridge.vendors.saj import limits
 from bridge.vendors.saj.quota import Meter, Quota, quota_from
 from bridge.vendors.saj.settings import SajSettings
+from tests.contract.world import World
 from tests.unit.vendors.saj.bench import INVERTER, LATEST, OVERVIEW, Account, bad, body
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -63,14 +66,11 @@ def test_what_is_learnt_is_nine_tenths_and_forgotten_after_a_day() -> None:
     assert quota_from("nonsense") == quota_from({"x": 1, "learnt": "2"}) == Quota()
 
 
-def test_a_meter_knows_when_there_is_room_again() -> None:
+def test_a_meter_counts_since_the_full_hour_if_it_ran_so_long() -> None:
     meter = Meter(unix("2017-06-07T03:00:00"))
     for minute in range(10):
         meter.count(unix("2017-06-07T03:00:00") + 60 * minute)
     now = unix("2017-06-07T03:30:00")
-    assert meter.wait_s(10, now) == 1800
-    assert meter.wait_s(9, now) == 1860
-    assert meter.wait_s(11, now) == meter.wait_s(0, now) == 0
     assert meter.since_hour(now, SHANGHAI) == 10
     assert Meter(now).since_hour(now, SHANGHAI) is None
 
@@ -127,6 +127,31 @@ async def test_a_learnt_budget_stretches_the_plan(account: Account) -> None:
     assert (task.key, task.interval_s) == (LATEST, 300.0)
     (_list, task, *_rest) = account.adapter.poll_tasks([INVERTER] * 8)
     assert task.interval_s > 1500.0
+
+
+async def test_what_is_learnt_shows_in_the_budget_and_after_a_restart() -> None:
+    async with World("saj") as world:
+        plant = next(one for one in await world.devices() if one.kind is DeviceKind.SOLAR_PLANT)
+        (task, *_) = [one for one in world.adapter.poll_tasks([plant]) if one.lane == "poll"]
+        for _ in range(40):
+            world.clock.time.advance(30)
+            await world.drain(task)
+        calls = len(world.recorder.requests)
+        world.ruin((200, dumps(bad(10003))))
+        with pytest.raises(RateLimited):
+            await world.drain(task)
+        hour = [
+            row for row in world.gate.usage() if row.window.seconds == 3600 and row.limit.name == "requests"
+        ]
+        assert [(row.window.count, row.blocked) for row in hour] == [(int(calls * 0.9), True)]
+        vault = world.vault.kept
+    async with World("saj") as again:
+        again.vault.kept = vault
+        await again.devices()
+        hour = [
+            row for row in again.gate.usage() if row.window.seconds == 3600 and row.limit.name == "requests"
+        ]
+        assert [row.window.count for row in hour] == [int(calls * 0.9)]
 
 
 def test_the_limits_are_the_pages_advice() -> None:
