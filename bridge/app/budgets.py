@@ -55,7 +55,8 @@ class Budgets:
         accounts: Mapping[str, Account],
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
-        """While the broker is not `connected` nothing is published: what changes meanwhile is one message later."""
+        """While the broker is not `connected` only the first message of an account is made: what changes meanwhile is
+        one message later."""
         self._store = store
         self._topics = topics
         self._clock = clock
@@ -76,14 +77,13 @@ class Budgets:
 
     async def look(self) -> None:
         """Publishes what is due."""
-        if not self._connected():
-            return
-        now = self._clock.monotonic()
+        now, connected = self._clock.monotonic(), self._connected()
         for name, account in list(self._accounts.items()):
             told = self._told.get(name)
             if told is None or told.gate is not account.gate:
                 told = self._told[name] = _Told(account.gate)
-            if _is_due(told, now):
+            first = told.at == -math.inf
+            if first or (connected and _is_due(told, now)):
                 await self.publish(name)
         for name in self._told.keys() - self._accounts.keys():
             del self._told[name]
