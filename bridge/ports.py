@@ -44,6 +44,8 @@ class PollTask:
     `costs` says how many calls one run takes from which limit (names of the vendor's `Limit`s), for the planner.
     `lane` is "poll", "alarms" or "inventory". `first_in_s`: earliest start after the gateway's. `wanted_s`: the
     configured interval where the vendor's limit of one device made the adapter choose a longer one (0: it did not).
+    `pushed`: the vendor also pushes what this task reads (readings in the lane "poll", alarms and events in
+    "alarms"), so devices that were heard lately are left out of a run: then it comes `partial`, with the others only.
     """
 
     key: str
@@ -53,6 +55,8 @@ class PollTask:
     lane: str = "poll"
     first_in_s: float = 0.0
     wanted_s: float = 0.0
+    pushed: bool = False
+    partial: bool = False
 
 
 class Effect(Protocol):

@@ -14,6 +14,7 @@ from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
 from bridge.domain.quantity import duration_text
 from bridge.flow.health import AccountHealth
+from bridge.flow.hearing import Hearing
 from bridge.flow.intake import Intake
 from bridge.flow.poller import Poller
 from bridge.flow.roster import Roster
@@ -149,6 +150,7 @@ def build_account(
         around.rng,
         on_stretched=_stretched(configuration, settings),
         answers=lambda: http.answers,
+        hearing=Hearing(settings.push.poll_factor if settings.push is not None else 1.0),
     )
     return Account(settings, spec, policy, gate, http, adapter, poller)
 

@@ -11,6 +11,7 @@ from bridge.app.accounts import RETIRE_S, Account, Surroundings, build_account, 
 from bridge.app.ledgers import StoreLedger
 from bridge.config import Configuration
 from bridge.domain.errors import VendorError
+from bridge.domain.observation import Observation
 from bridge.flow.desk import clear, device_from
 from bridge.pace.gate import SlotNote
 from bridge.push.doors import Door
@@ -85,6 +86,11 @@ class Fleet:
     async def refresh(self, name: str) -> int:
         """Reads an account's inventory now; returns the number of devices. Raises VendorError, StoreError."""
         return await self.accounts[name].poller.refresh()
+
+    def heard(self, name: str, observation: Observation) -> None:
+        """An observation of this account was taken in: what was pushed need not be polled."""
+        if name in self.accounts:
+            self.accounts[name].poller.heard(observation)
 
     async def _begin(
         self, settings: AccountSettings, configuration: Configuration, notes: Sequence[SlotNote]

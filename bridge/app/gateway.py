@@ -463,6 +463,7 @@ class Gateway:
 
     def _count_observation(self, account: str, observation: Observation) -> None:
         self.metrics.observations.labels(account, type(observation).__name__.lower()).inc()
+        self.fleet.heard(account, observation)
 
     async def _watchdog(self) -> None:
         """Tells the service manager that the loop turns and the store writes; stops telling when it does not."""

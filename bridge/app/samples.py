@@ -91,6 +91,13 @@ def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> I
                 max(0.0, usage.exhausted_at - now),
                 (("account", name), ("limit", usage.limit.name), ("window_s", f"{usage.window.seconds:g}")),
             )
+    yield Sample(
+        "meterbridge_polls_spared",
+        "Device readings that were not asked for because pushes had told them",
+        float(account.poller.hearing.spared),
+        (("account", name),),
+        counter=True,
+    )
     for row in budget_rows(account):
         if ":" in row.scope:
             continue  # one series per device would drown the rest; the budget topic has them

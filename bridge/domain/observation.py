@@ -33,6 +33,9 @@ class Reading:
     `extra` keeps, as sent, what the vendor delivered beyond the known fields, less customer data.
     `announced` names those of the metrics whose change this message itself announces (a vendor's switch report),
     each with what the vendor sent about it, for the `data` of the event.
+    `series` names the vendor's own series that the record is one of (iotmeter: real-time or frozen), where the vendor
+    says that it sends one record per device, series and time, in several forms: then a record of which everything
+    is known already is the same one. Empty: only equal values make it the same.
     """
 
     device: str
@@ -42,6 +45,7 @@ class Reading:
     observed_at: datetime | None = None
     extra: Mapping[str, Json] = field(default_factory=dict)
     announced: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    series: str = ""
 
 
 @dataclass(frozen=True, slots=True)

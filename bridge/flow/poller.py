@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from bridge.domain.device import Device
 from bridge.domain.errors import NotSent, RateLimited, StoreError, VendorError
+from bridge.domain.observation import Observation
 from bridge.flow.health import AccountHealth
+from bridge.flow.hearing import Hearing
 from bridge.flow.intake import Intake
 from bridge.flow.roster import Roster
 from bridge.flow.schedule import Schedule, Stretch, lengthened, stretch
@@ -42,6 +44,7 @@ class Poller:
     answers: Callable[[], int] = lambda: 0
     """How many calls of the account have been answered so far: an inventory from memory tells nothing of the vendor."""
     schedule: Schedule = field(default_factory=Schedule)
+    hearing: Hearing = field(default_factory=lambda: Hearing(1.0))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stretched: float = 1.0
 
@@ -79,7 +82,12 @@ class Poller:
             ]
         self._stretched = told.factor if told else 1.0
         self.schedule.plan(tasks, self.clock.monotonic())
+        self.hearing.keep(tasks)
         self._wake.set()
+
+    def heard(self, observation: Observation) -> None:
+        """A push told this: what it says need not be asked for."""
+        self.hearing.heard(observation, self.clock.monotonic())
 
     async def _keep_inventory(self) -> None:
         known = self.roster.devices(self.account)
@@ -109,7 +117,8 @@ class Poller:
             if task is None:
                 await self._nap()
                 continue
-            next_in_s = await self._read(task)
+            due = self.hearing.narrowed(task, now)
+            next_in_s = await self._read(due) if due is not None else None
             self.schedule.done(task, now, self.clock.monotonic(), next_in_s)
             self._wake.set()
 
@@ -121,6 +130,7 @@ class Poller:
                 await self.intake.take(self.account, [batch])
                 spoke = spoke or bool(batch.observations)
                 next_in_s = batch.next_in_s if batch.next_in_s is not None else next_in_s
+            self.hearing.done(task, self.clock.monotonic())
             if spoke:
                 self.health.succeeded(self.account)
         except VendorError as error:

@@ -23,6 +23,7 @@ from bridge.flow.occurrences import check_conditions, clear_message_alarms, take
 from bridge.store.protocols import DeviceRow
 
 FUTURE = timedelta(minutes=10)
+_SERIES = "series:"
 CLAIM_MS = 5 * 60 * 1000
 """How long a vendor's own report of a switch may come after the gateway saw the change by itself."""
 
@@ -41,7 +42,7 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
         record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "history", record, Class.HISTORY)
     else:
-        _advance_clock(row, metrics, ts_ms)
+        _advance_clock(row, metrics, ts_ms, reading.series)
         metrics = guard_counters(desk, row, metrics, ts_ms)
         record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "telemetry", record, Class.TELEMETRY)
@@ -96,18 +97,32 @@ def fingerprint(metrics: Mapping[str, Value]) -> str:
 
 def _is_new(desk: Desk, row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int) -> bool:
     mark = fingerprint(metrics)
-    if row.clock_ms == ts_ms and mark in row.prints:
+    if row.clock_ms == ts_ms and (mark in row.prints or _says_nothing_new(row, reading, metrics, ts_ms)):
         return False
     if reading.observed_at is None:
         return True  # its time is that of its receipt: nothing earlier can be the same record
     return desk.tx.seen.record(desk.policy.account, row.device, ts_ms, mark, desk.now_ms)
 
 
-def _advance_clock(row: DeviceRow, metrics: Mapping[str, Value], ts_ms: int) -> None:
+def _says_nothing_new(row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int) -> bool:
+    """Whether it is the newest record in another form: polled with fewer fields than it was pushed with."""
+    if not reading.series or _SERIES + reading.series not in row.prints:
+        return False
+    return all(_is_known(row, name, value, ts_ms) for name, value in metrics.items())
+
+
+def _is_known(row: DeviceRow, name: str, value: Value, ts_ms: int) -> bool:
+    entry = row.metrics.get(name)
+    overtaken = entry is not None and int(entry[1]) > ts_ms
+    return overtaken or [value, ts_ms] in (entry, row.held.get(name))
+
+
+def _advance_clock(row: DeviceRow, metrics: Mapping[str, Value], ts_ms: int, series: str) -> None:
     if row.clock_ms != ts_ms:
         row.clock_ms = ts_ms
         row.prints = []
-    row.prints.append(fingerprint(metrics))
+    marks = [fingerprint(metrics), _SERIES + series] if series else [fingerprint(metrics)]
+    row.prints += [mark for mark in marks if mark not in row.prints]
 
 
 def _take_suspect(

@@ -219,7 +219,7 @@ class DeliveryTable(Protocol):
 class DeviceRow:
     """What is known of a device. `info` is its description as JSON; `metrics` maps a metric to [value, ts in ms].
 
-    `clock_ms` is the newest `ts` published on `telemetry`, `prints` the fingerprints of the records with that ts.
+    `clock_ms` is the newest `ts` published on `telemetry`, `prints` the marks (values, series) of the records with it.
     `available` None: not known yet. `said` is the last word (`online`/`offline`) that the vendor itself said and
     `said_ms` its time. `evented` maps a metric to [value, how] of the last change event. `dirty`: the state topic
     is behind. `held` maps a counter that fell to [value, ts in ms] while it is held back. `met_ms`: when the

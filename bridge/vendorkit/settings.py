@@ -43,11 +43,13 @@ class CommandRules(Settings):
 
 
 class PushSettings(Settings):
-    """`push` of an account whose vendor calls us."""
+    """`push` of an account whose vendor calls us. `poll_factor`: a device that pushes what would be polled is polled
+    this many times less often."""
 
     secret: SecretStr
     allow_from: tuple[Network, ...] = ()
     require_key_headers: bool = False
+    poll_factor: float = Field(default=4.0, ge=1, le=1000)
 
     @field_validator("secret")
     @classmethod

@@ -120,7 +120,7 @@ class IotMeterAdapter:
         pages = math.ceil(len(devices) / self._settings.data.page_rows)
         ids = tuple(device.native_id for device in devices)
         every_s = self._settings.alarm_interval_s
-        tasks = [PollTask("readings", self._settings.poll, {"data": float(pages)}, ids), *saving]
+        tasks = [PollTask("readings", self._settings.poll, {"data": float(pages)}, ids, pushed=True), *saving]
         for device in devices:
             number = RTU if device.kind is DeviceKind.RTU else METER
             tasks += [
@@ -131,6 +131,7 @@ class IotMeterAdapter:
                     (device.native_id,),
                     "alarms",
                     first_in_s=float(pages),
+                    pushed=True,
                 )
                 for name in _LISTS
             ]
@@ -142,7 +143,7 @@ class IotMeterAdapter:
         if name == "save":
             await self._notes.save()
         elif name == "readings":
-            async for batch in self._readings():
+            async for batch in self._readings(task):
                 yield batch
         else:
             number, _, native_id = rest.partition(":")
@@ -207,12 +208,16 @@ class IotMeterAdapter:
         await self._control.login()
         return f"data API: key accepted, {total} meters; control API: logged in"
 
-    async def _readings(self) -> AsyncIterator[Batch]:
-        async for page in self._data.pages(READINGS, _SORTED, Lane.POLL):
-            seen: list[Observation] = []
-            for record in page.records:
-                seen += self._taken(record, page.received_at)
-            yield Batch(seen)
+    async def _readings(self, task: PollTask) -> AsyncIterator[Batch]:
+        """All meters, or by their numbers those that have not pushed lately."""
+        rows = self._settings.data.page_rows
+        parts = [task.devices[at : at + rows] for at in range(0, len(task.devices), rows)]
+        for conditions in [_numbered(part) for part in parts] if task.partial else [_SORTED]:
+            async for page in self._data.pages(READINGS, conditions, Lane.POLL):
+                seen: list[Observation] = []
+                for record in page.records:
+                    seen += self._taken(record, page.received_at)
+                yield Batch(seen)
         silent = await self._silent()
         if silent:
             yield Batch(silent)
@@ -294,6 +299,10 @@ class IotMeterAdapter:
             kind=self._notes.kind(native_id) or DeviceKind.GAS_METER,
             serial=native_id,
         )
+
+
+def _numbered(devices: Sequence[str]) -> Record:
+    return {"meter_comm_nos": list(devices), **_SORTED}
 
 
 def _with_query(url: str, call: Call) -> str:

@@ -130,6 +130,12 @@ def _converted(fields: Record, converters: _Converters) -> dict[str, Value]:
     return found
 
 
+def _series(record: Record) -> str:
+    """Real-time or frozen: one record per device, kind of data and time (9.5), pushed and polled."""
+    code = whole(record.get("data_type"))
+    return f"data_type {code}" if code is not None else "data_type"
+
+
 def extra_of(record: Record) -> dict[str, Json]:
     """What a record keeps beside its metrics, as sent: `data_type`, `receive_time`, `data_guid`, fields that the
     page does not know, unknown keys of `ext_data`, and an `ext_data` that is no JSON object (METRICS 1.9)."""
@@ -185,6 +191,7 @@ class Codec:
             metrics_of(record),
             observed_at=observed_at,
             extra=extra_of(record),
+            series=_series(record),
         )
 
     def seen(

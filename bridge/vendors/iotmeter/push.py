@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import logging
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import NamedTuple
@@ -236,7 +237,7 @@ class PlatformDoor:
 def _items(body: bytes) -> tuple[list[Json], bool]:
     """The items of a push and whether they came as an array; a single object counts as one item (9.5)."""
     try:
-        value = loads(body)
+        value = loads(body.removeprefix(BOM_UTF8))  # .NET may write one
     except ValueError as error:
         raise PushMalformed(f"no JSON: {error}") from None
     if isinstance(value, list):

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited
-from bridge.domain.observation import Batch
+from bridge.domain.observation import Batch, Origin
+from bridge.flow.hearing import Hearing
 from bridge.flow.poller import Poller
 from bridge.flow.schedule import Stretch
 from bridge.pace.limits import Limit, Window
@@ -31,6 +32,7 @@ class Vendor:
         self.interval_s = 60.0
         self.wanted_s = 0.0
         self.next_in_s: float | None = None
+        self.pushed = False
 
     async def inventory(self) -> Any:
         self.asked.append(self.harness.clock.monotonic() - 1000)
@@ -39,7 +41,8 @@ class Vendor:
         return [device("D1")]
 
     def poll_tasks(self, devices: Any) -> list[PollTask]:
-        task = PollTask("one", self.interval_s, {"calls": 1.0}, ("D1",), wanted_s=self.wanted_s)
+        given = {"wanted_s": self.wanted_s, "pushed": self.pushed}
+        task = PollTask("one", self.interval_s, {"calls": 1.0}, ("D1",), **given)
         return [task] if devices else []
 
     async def poll(self, _task: PollTask) -> AsyncIterator[Batch]:
@@ -196,3 +199,17 @@ async def test_a_list_of_devices_that_the_vendor_answers_ends_unreachable(
     state = harness.health.state("home")
     assert state is not None
     assert state.word == word
+
+
+async def test_a_device_that_pushes_is_read_less_often_until_it_falls_silent(
+    harness: Harness, vendor: Vendor
+) -> None:
+    vendor.pushed = True
+    reading = poller(harness, vendor, hearing=Hearing(4.0))
+    await harness.advance(1)
+    for _ in range(16):
+        await harness.advance(30)
+        reading.heard(harness.reading({"voltage": 1}, origin=Origin.PUSH))
+    assert len(vendor.reads) == 3, "at the start, and every fourth minute"
+    await harness.advance(241)
+    assert len(vendor.reads) == 6, "silent for a minute: every minute again"

@@ -96,6 +96,68 @@ async def test_the_same_time_with_other_values_is_another_record(harness: Harnes
     assert [one["metrics"]["voltage"] for one in harness.docs("home/D1/telemetry")] == [230, 231]
 
 
+FULL = {"gas_volume": Decimal("1234.567"), "gas_flow": Decimal("0.25"), "valve_state": "open", "rssi": -97}
+
+
+def form(harness: Harness, metrics: dict[str, Any], origin: Origin, series: str = "0") -> Any:
+    return harness.reading(metrics, 10, origin=origin, series=series)
+
+
+@pytest.mark.parametrize("poll_first", [False, True])
+async def test_a_record_pushed_and_polled_in_different_forms_is_published_once(
+    harness: Harness, poll_first: bool
+) -> None:
+    polled = form(harness, {"gas_volume": Decimal("1234.5670"), "valve_state": "open"}, Origin.POLL)
+    pushed = form(harness, FULL, Origin.PUSH)
+    await harness.take(pushed)
+    for _ in range(5):
+        await harness.take(*([polled, pushed] if poll_first else [pushed, polled]))
+    await harness.restart()
+    await harness.take(polled)
+    (record,) = harness.docs("home/D1/telemetry")
+    assert record["source"] == "push"
+    assert harness.docs("home/D1/history") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "series"),
+    [({"gas_flow": Decimal("0.26")}, "0"), ({"pressure": 101}, "0"), ({}, "1")],
+)
+async def test_what_another_form_of_a_record_knows_better_is_published(
+    harness: Harness, change: dict[str, Any], series: str
+) -> None:
+    await harness.take(form(harness, FULL, Origin.PUSH))
+    some = {"gas_volume": FULL["gas_volume"], "gas_flow": FULL["gas_flow"]} | change
+    for _ in range(2):
+        await harness.take(form(harness, some, Origin.POLL, series))
+    assert [doc["source"] for doc in harness.docs("home/D1/telemetry")] == ["push", "poll"]
+
+
+async def test_a_value_that_is_known_better_since_makes_no_old_record_new(harness: Harness) -> None:
+    await harness.take(form(harness, FULL, Origin.PUSH))
+    await harness.advance(60)
+    await harness.take(Words("D1", harness.clock.now(), Origin.COMMAND, {"valve_state": "closed"}))
+    await harness.take(form(harness, {"gas_volume": FULL["gas_volume"], "valve_state": "open"}, Origin.POLL))
+    assert len(harness.docs("home/D1/telemetry")) == 1
+    assert harness.retained()["home/D1/state"]["metrics"]["valve_state"] == "closed"
+
+
+async def test_a_counter_that_is_held_back_is_not_believed_for_another_form_of_its_record(
+    tmp_path: Path,
+) -> None:
+    async with Harness(tmp_path, counter_guard="hold") as harness:
+        await harness.take(harness.reading({"gas_volume": 100, "rssi": -90}, 5, series="0"))
+        await harness.take(
+            harness.reading({"gas_volume": 10, "rssi": -91}, 10, series="0", origin=Origin.PUSH)
+        )
+        for _ in range(3):
+            await harness.take(harness.reading({"gas_volume": 10}, 10, series="0"))
+        assert [doc["metrics"] for doc in harness.docs("home/D1/telemetry")] == [
+            {"gas_volume": 100, "rssi": -90},
+            {"rssi": -91},
+        ]
+
+
 async def test_records_without_a_time_are_new_each_time(harness: Harness) -> None:
     await harness.take(harness.reading({"voltage": 230}))
     await harness.advance(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from bridge.domain.device import DeviceKind
 from bridge.domain.errors import LostAnswer, Refused
 from bridge.domain.observation import AlarmMessage, Availability, Event, Origin, Reading
 from bridge.domain.times import rfc3339
+from bridge.ports import PollTask
 from tests.unit.vendors.iotmeter.bench import (
     METER,
     NOW,
@@ -115,6 +117,20 @@ def test_tasks_cover_readings_and_the_lists_of_each_device(make: Callable[..., S
     assert tasks["save"].costs == {}
     assert [task.key for task in bench.adapter.poll_tasks([])] == ["save"]
     assert list(make(push=None).adapter.poll_tasks([])) == []
+
+
+async def test_of_a_partial_run_only_the_devices_that_did_not_push_are_asked_for(
+    make: Callable[..., Scripted],
+) -> None:
+    bench = make(
+        data={"base_url": "http://d.invalid", "company_no": "1001", "api_key": "0" * 32, "page_rows": 2}
+    )
+    bench.cloud.will(page(row("1"), row("3")), bad("找不到数据"))
+    task = PollTask("readings", 3600.0, devices=("1", "3", "5"), pushed=True, partial=True)
+    seen = [one async for batch in bench.adapter.poll(task) for one in batch.observations]
+    assert [one.device for one in seen if isinstance(one, Reading)] == ["1", "3"]
+    numbers = [json.loads(request.content)["meter_comm_nos"] for request in bench.cloud.requests]
+    assert numbers == [["1", "3"], ["5"]]
 
 
 async def test_readings_are_polled_with_what_they_tell_of_the_device(bench: Scripted) -> None:
