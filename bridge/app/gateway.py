@@ -95,7 +95,12 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
         self.http: HttpServer | None = None
-        self.store = SqliteStore(configuration.state.path, configuration.state.spool_max)
+        self.store = SqliteStore(
+            configuration.state.path,
+            configuration.state.spool_max,
+            min_free_bytes=configuration.state.min_free,
+            clock_ms=lambda: unix_ms(self._clock.now()),
+        )
         self._build_flow()
 
     def _build_flow(self) -> None:
@@ -119,6 +124,7 @@ class Gateway:
         self.publisher = Publisher(self.store, clock)
         self.doors = Doors(self._take_push, clock, configuration.http.trusted_proxies)
         self.intake.confirms = self.settler
+        self.intake.is_refusing = lambda: self.store.pressure.full
         self.intake.on_behind = self.flusher.behind
         self.intake.on_taken = self._count_observation
         self.settler.on_settled = self._command_settled
@@ -163,7 +169,7 @@ class Gateway:
             self.roster,
             self.health,
             self.fleet.accounts,
-            self.configuration.state.spool_max,
+            self.configuration.state,
             identity,
         )
         self.session = Session(
@@ -196,18 +202,15 @@ class Gateway:
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
         self.metrics.read_from(lambda: samples(reporter, self._clock))
         self.store.outgoing = self._outgoing
+        self.store.on_pressure = reporter.pressure_changed
         self.session.on_connected = self._connected
         self.session.on_ready = self._session_ready
         self.publisher.on_refused = self._refused
         self.session.on_subscription_refused = self._subscription_refused
         self.health.on_auth_failed = self._auth_failed
+        self.store.on_replaced = self._store_replaced
         if self.store.moved_aside is not None:
-            reporter.event(
-                "store_replaced",
-                "critical",
-                "the state database was damaged: it was moved aside and a new one begun",
-                file=self.store.moved_aside.name,
-            )
+            self._store_replaced()
 
     def _enter_gateway(self) -> None:
         commands = self.configuration.commands
@@ -374,11 +377,11 @@ class Gateway:
                 reason=unusable[0][1],
             )
 
-    def _outgoing(self, added: list[OutboxRow], shed: dict[int, int]) -> None:
+    def _outgoing(self, added: list[OutboxRow], gone: list[int]) -> None:
+        if gone:
+            self.publisher.gone(gone)
         if added:
             self.publisher.added(added)
-        if shed:
-            self.reporter.shed(shed)
 
     async def _connected(self, connection: Connection) -> None:
         if connection.session_present:
@@ -436,6 +439,17 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(keep(), name="keep-aside")
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
+
+    def _store_replaced(self) -> None:
+        aside = self.store.moved_aside
+        self.reporter.event(
+            "store_replaced",
+            "critical",
+            "the state database was damaged: it was moved aside, and what could be read of it is in a new one",
+            file=aside.name if aside else None,
+            saved=self.store.salvaged,
+            lost=self.store.lost,
+        )
 
     def _subscription_refused(self, topic: str) -> None:
         self.reporter.event(

@@ -63,13 +63,24 @@ def _head(reporter: Reporter) -> str:
     broker = "<span class=good>connected</span>" if connected else "<span class=bad>not connected</span>"
     trouble = "" if connected or reporter.session is None else f" ({escape(reporter.session.last_error)})"
     snapshot = reporter.snapshot
-    dropped = sum(loss.count for loss in snapshot.losses)
+    dropped = sum(tally.shed + tally.lost for tally in snapshot.tallies.values())
     return (
         f"<h1>meterbridge {escape(__version__)}</h1>"
         f"<p>Broker: {broker}{trouble} · waiting for it: {snapshot.rows} messages, {snapshot.bytes} bytes"
+        f"{_pressure(reporter)}"
         f" · dropped: {dropped} · dead letters: {snapshot.dead_letters}"
         f" · running since {escape(rfc3339(reporter.started_at))}</p>"
     )
+
+
+def _pressure(reporter: Reporter) -> str:
+    age_s = reporter.oldest_s()
+    told = f", the oldest for {age_s:.0f} s" if age_s is not None else ""
+    if reporter.pressure.disk_low:
+        told += " · <span class=bad>the disk has little room left</span>"
+    if reporter.pressure.full:
+        told += " · <span class=bad>full: nothing more is taken in</span>"
+    return told
 
 
 def _accounts(reporter: Reporter) -> str:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import resource
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bridge import __version__
 from bridge.app.accounts import Account
 from bridge.app.budgets import Budgets, budget_rows, forecasts
+from bridge.app.losses import changes, tell_losses
 from bridge.contract import payloads
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
@@ -27,15 +28,17 @@ from bridge.mqtt.session import Session
 from bridge.ports import Clock
 from bridge.push.doors import Doors
 from bridge.push.server import Health
-from bridge.store.protocols import Loss, Tx
-from bridge.store.sqlite.database import SqliteStore
+from bridge.store.protocols import Tally, Tx
+from bridge.store.settings import StateSettings
+from bridge.store.sqlite.database import Pressure, SqliteStore
 
 log = logging.getLogger("bridge.reporting")
 
 ROUND_EVERY_S = 10.0
 STATUS_EVERY_S = 60.0
-LOSS_EVERY_S = 10.0
 LAG_EVERY_S = 0.5
+CLOCK_STEP_S = 60.0
+"""A clock that is set by more than this is told: times of receipt, ages and expiries jump with it."""
 
 
 @dataclass(slots=True)
@@ -45,8 +48,7 @@ class Snapshot:
     rows: int = 0
     bytes: int = 0
     oldest_ms: int | None = None
-    by_class: Mapping[int, int] = field(default_factory=dict)
-    losses: tuple[Loss, ...] = ()
+    tallies: Mapping[int, Tally] = field(default_factory=dict)
     dead_letters: int = 0
 
 
@@ -61,7 +63,7 @@ class Reporter:
         roster: Roster,
         health: AccountHealth,
         accounts: Mapping[str, Account],
-        spool_max_bytes: int,
+        state: StateSettings,
         instance: str,
     ) -> None:
         self._store = store
@@ -70,8 +72,7 @@ class Reporter:
         self.roster = roster
         self.health = health
         self.accounts = accounts
-        self._spool_max_bytes = spool_max_bytes
-        self._shed: dict[int, int] = {}
+        self._state = state
         self._tellings: set[asyncio.Task[None]] = set()
         self.instance = instance
         self.started_at = clock.now()
@@ -104,10 +105,10 @@ class Reporter:
             else:
                 return
 
-    def shed(self, counts: Mapping[int, int]) -> None:
-        """Publications were dropped for lack of room: summed up, told every LOSS_EVERY_S."""
-        for klass, count in counts.items():
-            self._shed[klass] = self._shed.get(klass, 0) + count
+    def pressure_changed(self, before: Pressure, now: Pressure) -> None:
+        """The spool came under pressure, or is out of it."""
+        for told in changes(before, now, self._state.min_free):
+            self.event(told.code, told.severity, told.message, **told.data)
 
     # loops ------------------------------------------------------------------------------------------------------
 
@@ -164,8 +165,9 @@ class Reporter:
         """`bridge/info`, the budgets that are due, and what was dropped, as far as it changed."""
         await self.publish_info()
         await self.budgets.look()
-        await self.take_snapshot()
-        self._tell_losses()
+        await self._store.run(
+            lambda tx: tell_losses(tx, self._topics, self._clock.now(), self.spool_bound_bytes)
+        )
 
     async def take_snapshot(self) -> None:
         """Reads the sums again."""
@@ -176,37 +178,50 @@ class Reporter:
                 rows,
                 size,
                 oldest,
-                tx.outbox.waiting_by_class(),
-                tuple(tx.outbox.losses()),
+                tx.outbox.tallies(),
                 tx.dead_letters.count(),
             )
 
         self.snapshot = await self._store.run(read)
 
-    def _tell_losses(self) -> None:
-        counts, self._shed = self._shed, {}
-        if counts:
-            by_name = {Class(klass).name.lower(): count for klass, count in counts.items()}
-            total = sum(counts.values())
-            self.event(
-                "data_dropped",
-                "critical",
-                f"the spool is full: {total} of the oldest messages were dropped",
-                dropped=by_name,
-                spool_max_bytes=self._spool_max_bytes,
-            )
-
     async def _watch_lag(self) -> None:
         while True:
-            before = self._clock.monotonic()
+            before, wall = self._clock.monotonic(), self._clock.now()
             await self._clock.sleep(LAG_EVERY_S)
-            self.lag_s = max(0.0, self._clock.monotonic() - before - LAG_EVERY_S)
+            passed_s = self._clock.monotonic() - before
+            self.lag_s = max(0.0, passed_s - LAG_EVERY_S)
+            self._look_at_clock((self._clock.now() - wall).total_seconds() - passed_s)
+
+    def _look_at_clock(self, stepped_s: float) -> None:
+        if abs(stepped_s) >= CLOCK_STEP_S:
+            self.event(
+                "clock_stepped",
+                "warning",
+                f"the clock of this machine was set {'back' if stepped_s < 0 else 'forward'} by {abs(stepped_s):.0f} s",
+                seconds=round(stepped_s),
+            )
 
     async def _patiently(self, work: Callable[[], Any]) -> None:
         try:
             await work()
         except StoreError as error:
             log.error("report.store_failed", extra={"reason": str(error)})
+
+    @property
+    def pressure(self) -> Pressure:
+        """How the spool stands."""
+        return self._store.pressure
+
+    @property
+    def spool_bound_bytes(self) -> int:
+        """How much may wait now: `spool_max`, or less while the disk has no room."""
+        return self._store.pressure.bound_bytes or self._state.spool_max
+
+    def oldest_s(self) -> float | None:
+        """How long the oldest message waits; None if none does."""
+        if self.snapshot.oldest_ms is None:
+            return None
+        return max(0.0, round(self._clock.now().timestamp() - self.snapshot.oldest_ms / 1000, 3))
 
     # questions --------------------------------------------------------------------------------------------------
 
@@ -222,17 +237,23 @@ class Reporter:
         """Ready while the broker is connected, or what waits for it stays within bounds."""
         await self._patiently(self.take_snapshot)
         connected = self.session is not None and self.session.connected
-        room = self.snapshot.bytes < self._spool_max_bytes * 9 // 10
-        well = self._store.failing is None and (connected or room)
+        pressure = self.pressure
+        room = self.snapshot.bytes < self._state.spool_max * 9 // 10 and not pressure.disk_low
+        well = self._store.failing is None and not pressure.full and (connected or room)
         reasons: dict[str, Json] = {
             "status": "ready" if well else "not ready",
             "broker": "connected" if connected else f"not connected: {self.broker_trouble()}",
             "spool": {
                 "messages": self.snapshot.rows,
                 "bytes": self.snapshot.bytes,
-                "max_bytes": self._spool_max_bytes,
+                "max_bytes": self.spool_bound_bytes,
+                "oldest_s": self.oldest_s(),
             },
         }
+        if pressure.full:
+            reasons["intake"] = "refused: the spool is full of messages that are never dropped"
+        if pressure.disk_low:
+            reasons["disk"] = f"{pressure.free_bytes} bytes free, less than state.min_free"
         if self._store.failing is not None:
             reasons["store"] = self._store.failing
         return Health(well, reasons)
@@ -255,8 +276,14 @@ class Reporter:
             "outbox": {
                 "messages": self.snapshot.rows,
                 "bytes": self.snapshot.bytes,
-                "by_class": {Class(k).name.lower(): v for k, v in self.snapshot.by_class.items()},
-                "dropped": {Class(loss.klass).name.lower(): loss.count for loss in self.snapshot.losses},
+                "max_bytes": self.spool_bound_bytes,
+                "oldest_s": self.oldest_s(),
+                "by_class": {
+                    Class(klass).name.lower(): asdict(tally) for klass, tally in self.snapshot.tallies.items()
+                },
+                "refusing": self.pressure.full,
+                "disk_free_bytes": self.pressure.free_bytes,
+                "disk_low": self.pressure.disk_low,
             },
             "commands_under_way": self.dispatcher.under_way() if self.dispatcher else 0,
             "dead_letters": self.snapshot.dead_letters,

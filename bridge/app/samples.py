@@ -10,13 +10,23 @@ from bridge.app.reporting import Reporter
 from bridge.contract.publication import Class
 from bridge.ops.metrics import Sample
 from bridge.ports import Clock
+from bridge.store.protocols import Tally
+
+NOTHING = Tally(0, 0, 0, 0, 0, 0, None, None, 0, 0)
+_ENDS = (
+    ("taken", "Messages ever taken into the outbox"),
+    ("published", "Messages that the broker confirmed"),
+    ("refused", "Messages that the broker refused for good"),
+    ("superseded", "Retained messages replaced by a newer one while they waited"),
+    ("lost", "Messages on a damaged part of the disk"),
+)
 
 
 def samples(reporter: Reporter, clock: Clock) -> list[Sample]:
     """All of them."""
     return [
         *_connection(reporter),
-        *_outbox(reporter, clock),
+        *_outbox(reporter),
         *_pushes(reporter),
         *(
             sample
@@ -46,20 +56,40 @@ def _connection(reporter: Reporter) -> Iterator[Sample]:
         )
 
 
-def _outbox(reporter: Reporter, clock: Clock) -> Iterator[Sample]:
+def _outbox(reporter: Reporter) -> Iterator[Sample]:
     snapshot = reporter.snapshot
-    age_s = clock.now().timestamp() - snapshot.oldest_ms / 1000 if snapshot.oldest_ms is not None else 0.0
+    age_s = reporter.oldest_s() or 0.0
     yield Sample("meterbridge_outbox_bytes", "Bytes that wait for the broker", float(snapshot.bytes))
-    yield Sample("meterbridge_outbox_age_seconds", "Age of the oldest message that waits", max(0.0, age_s))
+    yield Sample("meterbridge_outbox_age_seconds", "Age of the oldest message that waits", age_s)
     yield Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters))
+    pressure = reporter.pressure
+    yield Sample("meterbridge_spool_max_bytes", "Bytes that may wait", float(reporter.spool_bound_bytes))
+    yield Sample("meterbridge_intake_refusing", "1 while nothing more is taken in", float(pressure.full))
+    yield Sample(
+        "meterbridge_disk_low", "1 while the disk has less room than min_free", float(pressure.disk_low)
+    )
+    if pressure.free_bytes is not None:
+        yield Sample("meterbridge_disk_free_bytes", "Room on the disk", float(pressure.free_bytes))
     for klass in Class:
-        waiting = float(snapshot.by_class.get(int(klass), 0))
-        labels = (("class", klass.name.lower()),)
-        yield Sample("meterbridge_outbox_messages", "Messages that wait for the broker", waiting, labels)
-    for loss in snapshot.losses:
-        labels = (("class", Class(loss.klass).name.lower()),)
+        yield from _class(klass, snapshot.tallies.get(int(klass), NOTHING))
+
+
+def _class(klass: Class, tally: Tally) -> Iterator[Sample]:
+    labels = (("class", klass.name.lower()),)
+    yield Sample(
+        "meterbridge_outbox_messages", "Messages that wait for the broker", float(tally.rows), labels
+    )
+    for name, text in _ENDS:
+        value = float(getattr(tally, name))
+        yield Sample(f"meterbridge_outbox_{name}", text, value, labels, counter=True)
+    if tally.shed:
         text = "Messages dropped from a full spool"
-        yield Sample("meterbridge_dropped", text, float(loss.count), labels, counter=True)
+        yield Sample("meterbridge_dropped", text, float(tally.shed), labels, counter=True)
+    if tally.first_ms is not None and tally.last_ms is not None:
+        text = "Unix time of the {} dropped message"
+        for word, at_ms in (("first", tally.first_ms), ("last", tally.last_ms)):
+            name = f"meterbridge_dropped_{word}_timestamp_seconds"
+            yield Sample(name, text.format(word), at_ms / 1000, labels)
 
 
 def _pushes(reporter: Reporter) -> Iterator[Sample]:

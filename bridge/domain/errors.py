@@ -18,6 +18,7 @@ BridgeError
 │   ├── PushMalformed          not readable at all: the sender should send it again
 │   └── PushUnusable           readable but useless: kept as a dead letter, answered with success
 └── StoreError                 the disk does not take it: nothing may be promised
+    └── SpoolFull              what is never shed fills the spool: nothing more is taken in until the broker takes some
 """
 
 from __future__ import annotations
@@ -137,3 +138,7 @@ class PushUnusable(PushError):
 
 class StoreError(BridgeError):
     """The store did not take a change: disk full, file locked, database damaged. Nothing was changed."""
+
+
+class SpoolFull(StoreError):
+    """The spool holds as much as it may of what is never shed: the sender has to keep it and come again."""

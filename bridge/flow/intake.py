@@ -11,6 +11,7 @@ from typing import Any, Protocol, assert_never
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import Device
+from bridge.domain.errors import SpoolFull
 from bridge.domain.observation import (
     AlarmMessage,
     Availability,
@@ -84,6 +85,7 @@ class Intake:
         self._clock = clock
         self._options = options
         self.confirms: Confirms | None = None
+        self.is_refusing: Callable[[], bool] = lambda: False
         self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
         self.on_taken: Callable[[str, Observation], None] = lambda _account, _observation: None
 
@@ -93,7 +95,9 @@ class Intake:
         return await self._store.run(lambda tx: [self.take_in(tx, policy, batch) for batch in batches])
 
     def take_in(self, tx: Tx, policy: AccountPolicy, batch: Batch) -> Taken:
-        """The same inside a transaction that is under way."""
+        """The same inside a transaction that is under way. Raises SpoolFull: the sender keeps it."""
+        if tx.outbox.full():
+            raise SpoolFull("the spool is full of messages that are never dropped, and the broker takes none")
         taken = Taken()
         desk = self.desk(tx, policy)
         if batch.body_key is not None and not tx.seen.body(

@@ -150,9 +150,12 @@ class Poller:
         return next_in_s
 
     async def _rest(self) -> None:
-        """Nothing is asked while the account is paused or parked."""
-        while (pause_s := self.health.pause_s(self.account)) > 0:
+        """Nothing is asked while the account is paused or parked, or while the answer could not be kept."""
+        while (pause_s := self._pause_s()) > 0:
             await self.clock.sleep(pause_s)
+
+    def _pause_s(self) -> float:
+        return STORE_RETRY_S if self.intake.is_refusing() else self.health.pause_s(self.account)
 
     async def _nap(self) -> None:
         """Sleeps until the next task is due or something changed."""

@@ -11,12 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from bridge.contract.publication import Publication
 from bridge.domain.errors import StoreError
 from bridge.ports import Clock
-from bridge.store.protocols import OutboxRow, Store
+from bridge.store.protocols import OutboxRow, Store, Tx
 
 log = logging.getLogger("bridge.mqtt")
 
@@ -73,6 +74,7 @@ class Publisher:
         self._flying: dict[int, tuple[OutboxRow, int]] = {}
         self._sent_count = 0
         self._confirmed: list[int] = []
+        self._given_up: list[int] = []
         self._confirming: set[int] = set()
         self._certain: list[tuple[int, bytes]] = []
         self._acked_commands: deque[tuple[int, int, bytes]] = deque()
@@ -97,6 +99,12 @@ class Publisher:
             self._behind = True
             self._missed += 1
         self._wake.set()
+
+    def gone(self, seqs: Sequence[int]) -> None:
+        """These rows are no longer in the outbox (shed, or superseded): what of them is not sent yet is not sent."""
+        if self._queue:
+            out = set(seqs)
+            self._queue = deque(row for row in self._queue if row.seq not in out)
 
     # what the connection tells ----------------------------------------------------------------------------------
 
@@ -158,7 +166,7 @@ class Publisher:
 
     def idle(self) -> bool:
         """Whether nothing waits to be sent or confirmed."""
-        return not (self._queue or self._flying or self._behind or self._confirmed or self._confirming)
+        return not (self._queue or self._flying or self._behind or self._confirming)
 
     def in_flight(self) -> int:
         """Messages sent and not confirmed."""
@@ -257,7 +265,9 @@ class Publisher:
 
     def _give_up(self, row: OutboxRow, reason: int) -> None:
         self.counters.refused += 1
-        self._done(row.seq)
+        self._given_up.append(row.seq)
+        self._confirming.add(row.seq)
+        self._confirm_wake.set()
         self.on_refused(row.publication, reason)
 
     def _done(self, seq: int) -> None:
@@ -270,15 +280,26 @@ class Publisher:
             await self._confirm_wake.wait()
             self._confirm_wake.clear()
             seqs, self._confirmed = self._confirmed, []
+            refused, self._given_up = self._given_up, []
             certain, self._certain = self._certain, []
             try:
-                await self._store.run(
-                    lambda tx, s=seqs, c=certain: (tx.outbox.confirm(s), tx.deliveries.settled(c))  # type: ignore[misc] # bound now
-                )
+                await self._store.run(partial(_note, seqs, refused, certain))
                 self._confirming.difference_update(seqs)
+                self._confirming.difference_update(refused)
             except StoreError as error:
                 self._confirmed = [*seqs, *self._confirmed]
+                self._given_up = [*refused, *self._given_up]
                 self._certain = [*certain, *self._certain]
                 self._confirm_wake.set()
                 log.error("publisher.store_failed", extra={"reason": str(error)})
                 await self._clock.sleep(RETRY_S)
+
+
+def _note(
+    confirmed: Sequence[int], refused: Sequence[int], certain: Sequence[tuple[int, bytes]], tx: Tx
+) -> None:
+    tx.outbox.confirm(confirmed)
+    if refused:
+        tx.outbox.refuse(refused)
+    if certain:
+        tx.deliveries.settled(certain)

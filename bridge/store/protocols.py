@@ -27,13 +27,24 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """Publications of one class that were shed: how many, and the Unix milliseconds of the first and last."""
+class Tally:
+    """The account of one class of publications since the database was made.
 
-    klass: int
-    count: int
-    first_ms: int
-    last_ms: int
+    `taken` = `rows` (that wait) + `published` + `refused` (by the broker for good) + `shed` + `superseded` (retained
+    messages that a newer one replaced while they waited) + `lost` (with a damaged part of the disk). `first_ms` and
+    `last_ms`: Unix milliseconds of the first and the last shedding. `bytes`: what the rows take of the spool.
+    """
+
+    taken: int
+    published: int
+    refused: int
+    shed: int
+    superseded: int
+    lost: int
+    first_ms: int | None
+    last_ms: int | None
+    rows: int
+    bytes: int
 
 
 class OutboxTable(Protocol):
@@ -51,6 +62,10 @@ class OutboxTable(Protocol):
         """The broker has them: they go."""
         ...
 
+    def refuse(self, seqs: Iterable[int]) -> None:
+        """The broker will never take them: they go, and are counted as that."""
+        ...
+
     def waiting(self) -> tuple[int, int, int | None]:
         """Rows, bytes, and the Unix milliseconds of the oldest (None if there is none)."""
         ...
@@ -59,12 +74,13 @@ class OutboxTable(Protocol):
         """Topics of the retained messages that wait."""
         ...
 
-    def waiting_by_class(self) -> Mapping[int, int]:
-        """Rows waiting per class."""
+    def tallies(self) -> Mapping[int, Tally]:
+        """The account of every class of which anything was ever taken."""
         ...
 
-    def losses(self) -> Sequence[Loss]:
-        """Everything that was ever shed, per class."""
+    def full(self) -> bool:
+        """Whether nothing more may be taken in: what is never shed fills the spool but for the tenth that is kept
+        for acknowledgements and the gateway's own messages."""
         ...
 
 

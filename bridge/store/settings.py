@@ -27,10 +27,12 @@ def _path(url: str) -> Path:
 
 
 class StateSettings(Settings):
-    """Where the journal, the spool and what else must survive are kept. `spool_max` in bytes."""
+    """Where the journal, the spool and what else must survive are kept. `spool_max` and
+    `min_free` in bytes; `min_free` 0: the disk may be filled to the last byte."""
 
     url: str = "sqlite:///var/lib/meterbridge/state.db"
     spool_max: Size = 512 * 1024**2
+    min_free: Size = 64 * 1024**2
 
     @field_validator("url")
     @classmethod

@@ -33,9 +33,9 @@ from bridge.flow.janitor import Janitor, StateFlusher
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.store.protocols import JournalRow, Tx
-from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.database import SqliteStore, SqliteTx
 from bridge.store.sqlite.journal import SqliteJournal
-from bridge.store.sqlite.tables import SqliteOutbox
+from bridge.store.sqlite.outbox import SqliteOutbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendor import ACCOUNT, VENDOR, FakeVendor, device
 
@@ -62,6 +62,13 @@ class HarnessClock(FakeClock):
             quiet += 1
 
 
+class History(SqliteOutbox):
+    """An outbox that nobody drains and in which nothing supersedes: everything that was ever published."""
+
+    def _supersede(self, topic: str) -> None:
+        pass
+
+
 class FragileStore(SqliteStore):
     """A store that can fail for a while, and in which the process can die before or after the n-th transaction."""
 
@@ -78,6 +85,9 @@ class FragileStore(SqliteStore):
         db = super()._connect()
         db.execute("PRAGMA synchronous=OFF")  # the process dies here, never the machine
         return db
+
+    def _tables(self, db: sqlite3.Connection) -> SqliteTx:
+        return SqliteTx(db, History(db, SPOOL_BYTES))
 
     async def run(self, work: Callable[[Tx], T]) -> T:
         if self.dead:

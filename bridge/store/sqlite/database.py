@@ -20,15 +20,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bridge.contract.publication import Class
 from bridge.domain.errors import StoreError
 from bridge.store.protocols import Done, OutboxRow, Tx
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
 from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
+from bridge.store.sqlite.outbox import SqliteOutbox
+from bridge.store.sqlite.room import Room, free_bytes
+from bridge.store.sqlite.salvage import salvage
 from bridge.store.sqlite.tables import (
     SqliteBudgets,
     SqliteDeadLetters,
     SqliteLocks,
-    SqliteOutbox,
     SqliteRetained,
     SqliteVault,
 )
@@ -41,11 +44,33 @@ BUSY_MS = 5000
 log = logging.getLogger("bridge.store")
 
 
+def _system_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How the spool stands after a commit. `full`: nothing more may be taken in. `disk_low`: the disk has less room
+    than it should, and the spool does not grow. `free_bytes` None: not looked at yet. `failing`: why the file takes no
+    changes."""
+
+    full: bool = False
+    disk_low: bool = False
+    failing: str | None = None
+    free_bytes: int | None = None
+    bound_bytes: int = 0
+
+    @property
+    def words(self) -> tuple[bool, bool, bool]:
+        """What is worth telling when it changes."""
+        return self.full, self.disk_low, self.failing is not None
+
+
 class SqliteTx:
     """Tx on one connection; the tables live as long as the connection, the lists as long as one commit."""
 
-    def __init__(self, db: sqlite3.Connection, spool_max_bytes: int) -> None:
-        self.outbox = SqliteOutbox(db, spool_max_bytes)
+    def __init__(self, db: sqlite3.Connection, outbox: SqliteOutbox) -> None:
+        self.outbox = outbox
         self.journal = SqliteJournal(db)
         self.early_words = SqliteEarlyWords(db)
         self.deliveries = SqliteDeliveries(db)
@@ -73,31 +98,54 @@ class _Job:
     added: list[OutboxRow] = field(default_factory=list)
 
 
-Outgoing = Callable[[list[OutboxRow], dict[int, int]], None]
-"""Told in the event loop of every commit that changed the outbox: rows added (in order), rows shed by class."""
+Outgoing = Callable[[list[OutboxRow], list[int]], None]
+"""Told in the event loop of every commit that changed the outbox: rows added (in order), and the `seq` of rows that
+are gone without having been sent (shed, or superseded)."""
 
 
 class SqliteStore:
     """Store on one SQLite file. `open` it, `run` work, `close` it."""
 
-    def __init__(self, path: Path, spool_max_bytes: int, busy_ms: int = BUSY_MS) -> None:
-        """`busy_ms`: how long a commit waits for another program that holds the file."""
+    def __init__(
+        self,
+        path: Path,
+        spool_max_bytes: int,
+        *,
+        min_free_bytes: int = 0,
+        busy_ms: int = BUSY_MS,
+        clock_ms: Callable[[], int] = _system_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+        disk: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        """`lost` counts the messages by class that lay on damaged parts of the disk, since the database was made.
+        `min_free_bytes`: the spool does not grow while the disk has less room than this. `busy_ms`: how long a
+        commit waits for another program that holds the file. `disk` tells the room on the disk of a path."""
         self._path = path
         self._spool_max_bytes = spool_max_bytes
         self._busy_ms = busy_ms
+        self._clock_ms = clock_ms
+        self._monotonic = monotonic
+        self._room = Room(path.parent, min_free_bytes, disk)
         self._closing = False
         self._commits = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock_file: Any = None
-        self.outgoing: Outgoing = lambda _added, _shed: None
+        self.outgoing: Outgoing = lambda _added, _gone: None
+        self.pressure = Pressure()
+        self.on_pressure: Callable[[Pressure, Pressure], None] = lambda _before, _now: None
         self.moved_aside: Path | None = None
+        self.salvaged: dict[str, int] = {}
+        self.lost: dict[str, int] = {}
+        self.on_replaced: Done = lambda: None
+        self._damage: str | None = None
         self.failing: str | None = None
 
     async def open(self) -> None:
         """Takes the file for this process, repairs what a crash left, brings the schema up to date, starts the
-        writer. A damaged file is moved aside (`moved_aside` names it). Raises StoreError."""
+        writer. A damaged file is moved aside (`moved_aside` names it), and what can be read of it goes into a new one
+        (`salvaged`: rows by table). Raises StoreError."""
         self._loop = asyncio.get_running_loop()
         self._closing = False
         ready: asyncio.Future[None] = self._loop.create_future()
@@ -131,7 +179,7 @@ class SqliteStore:
     def _write(self, ready: asyncio.Future[None]) -> None:
         try:
             db = self._open_file()
-            tx = SqliteTx(db, self._spool_max_bytes)
+            tx = self._tables(db)
         except (sqlite3.Error, OSError, StoreError) as error:
             if self._lock_file is not None:
                 self._lock_file.close()
@@ -141,6 +189,8 @@ class SqliteStore:
         self._post(ready.set_result, None)
         while (group := self._next_group()) is not None:
             self._commit(db, tx, group)
+            if self._damage is not None:
+                db, tx = self._replaced(db, tx, self._damage)
             self._tidy(db)
         with contextlib.suppress(sqlite3.Error):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -164,27 +214,59 @@ class SqliteStore:
         return group
 
     def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
-        tx.outbox.shed, tx.outbox.shed_seqs = {}, []
-        tx.outbox.now_ms = int(time.time() * 1000)
-        before = tx.outbox.sums()
+        tx.outbox.begin(self._clock_ms())
+        tx.outbox.restrict(self._room.bound_bytes(self._monotonic(), tx.outbox.waiting_bytes()))
+        before, changes = tx.outbox.mark(), db.total_changes
         try:
             db.execute("BEGIN IMMEDIATE")
             for job in group:
                 self._do(db, tx, job)
+            tx.outbox.save()
             db.execute("COMMIT")
-            self.failing = None
+            tx.outbox.saved()
+            if db.total_changes != changes:  # one that only read proves nothing
+                self.failing = None
         except (sqlite3.Error, OSError) as error:
             with contextlib.suppress(sqlite3.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
             tx.outbox.reset(before)
             self.failing = str(error)
+            self._damage = str(error) if _is_damage(error) else self._damage
             for job in group:
                 job.error = StoreError(f"the state database does not take changes: {error}")
                 job.hooks, job.added = [], []
-        gone = set(tx.outbox.shed_seqs)
-        added = [row for job in group for row in job.added if row.seq not in gone]
-        self._post(self._deliver, group, added, dict(tx.outbox.shed))
+        gone = tx.outbox.gone
+        skip = set(gone)
+        added = [row for job in group for row in job.added if row.seq not in skip]
+        now = Pressure(
+            tx.outbox.full(),
+            self._room.is_low,
+            self.failing,
+            self._room.free_bytes,
+            tx.outbox.bound_bytes,
+        )
+        self._post(self._deliver, group, added, gone, now)
+
+    def _replaced(
+        self, db: sqlite3.Connection, tx: SqliteTx, damage: str
+    ) -> tuple[sqlite3.Connection, SqliteTx]:
+        """A new file in the place of one that turned out to be damaged. Where that does not succeed, everything fails
+        until it does."""
+        try:
+            db.close()
+            db = self._begin_anew(damage)
+            tx = self._tables(db)
+        except (sqlite3.Error, OSError, StoreError) as error:
+            log.critical("store.not_replaced", extra={"reason": str(error)})
+            return db, tx
+        self._damage = None
+        self.failing = None
+        self._post(_safely, self._tell_replaced)
+        return db, tx
+
+    def _tell_replaced(self) -> None:
+        self.on_replaced()
 
     def _tidy(self, db: sqlite3.Connection) -> None:
         """Gives freed pages back to the disk, a few now and then: after an outage the file shrinks again."""
@@ -195,7 +277,7 @@ class SqliteStore:
 
     def _do(self, db: sqlite3.Connection, tx: SqliteTx, job: _Job) -> None:
         tx.hooks, tx.outbox.added = job.hooks, job.added
-        before = tx.outbox.sums()
+        before = tx.outbox.mark()
         db.execute("SAVEPOINT job")
         try:
             job.result = job.work(tx)
@@ -210,9 +292,14 @@ class SqliteStore:
             job.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
         db.execute("RELEASE job")
 
-    def _deliver(self, group: list[_Job], added: list[OutboxRow], shed: dict[int, int]) -> None:
-        if added or shed:
-            _safely(lambda: self.outgoing(added, shed))
+    def _deliver(
+        self, group: list[_Job], added: list[OutboxRow], gone: list[int], pressure: Pressure
+    ) -> None:
+        before, self.pressure = self.pressure, pressure
+        if before.words != pressure.words:
+            _safely(lambda: self.on_pressure(before, pressure))
+        if added or gone:
+            _safely(lambda: self.outgoing(added, gone))
         for job in group:
             for hook in job.hooks:
                 _safely(hook)
@@ -228,6 +315,13 @@ class SqliteStore:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(call, *args)
 
+    def _tables(self, db: sqlite3.Connection) -> SqliteTx:
+        outbox = SqliteOutbox(db, self._spool_max_bytes)
+        self.lost = {
+            Class(klass).name.lower(): one.lost for klass, one in outbox.tallies().items() if one.lost
+        }
+        return SqliteTx(db, outbox)
+
     # the file ---------------------------------------------------------------------------------------------------
 
     def _open_file(self) -> sqlite3.Connection:
@@ -242,8 +336,7 @@ class SqliteStore:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
                 raise
-            self._move_aside(str(error))
-            return self._connect()
+            return self._begin_anew(str(error))
 
     def _connect(self) -> sqlite3.Connection:
         # before SQLite opens it: the files beside it (-wal, -shm) take its mode, and they hold tokens too
@@ -266,7 +359,16 @@ class SqliteStore:
             raise
         return db
 
-    def _move_aside(self, reason: str) -> None:
+    def _begin_anew(self, reason: str) -> sqlite3.Connection:
+        """A new file with all that can be read of the damaged one."""
+        aside = self._move_aside(reason)
+        db = self._connect()
+        self.salvaged = salvage(aside, self._path, db)
+        log.warning("store.salvaged", extra={"rows": self.salvaged})
+        self.moved_aside = aside
+        return db
+
+    def _move_aside(self, reason: str) -> Path:
         aside = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         log.error("the state database is damaged and moved aside: %s", aside, extra={"reason": reason})
         os.replace(self._path, aside)
@@ -274,7 +376,7 @@ class SqliteStore:
             other = self._path.with_name(self._path.name + suffix)
             if other.exists():
                 os.replace(other, aside.with_name(aside.name + suffix))
-        self.moved_aside = aside
+        return aside
 
 
 def _safely(hook: Done) -> None:
@@ -283,6 +385,11 @@ def _safely(hook: Done) -> None:
         hook()
     except Exception:
         log.exception("a hook after a commit failed")
+
+
+def _is_damage(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _is_the_disks(error: BaseException) -> bool:

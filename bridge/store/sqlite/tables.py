@@ -1,128 +1,15 @@
-"""Outbox, dead letters, ledger, locks, counters, small values: the tables that do not know a command or a device."""
+"""Dead letters, ledger, locks, counters, small values: the tables that do not know a command or a device."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from bridge.contract.publication import SHEDDABLE, Class, Publication
 from bridge.domain.text import Json, dumps, restored
-from bridge.store.protocols import DeadLetter, LockRow, Loss, OutboxRow, RetainedRow, SlotRow
+from bridge.store.protocols import DeadLetter, LockRow, RetainedRow, SlotRow
 
 MAX_DEAD_LETTERS = 1000
-_SIZE = "length(body) + length(CAST(topic AS BLOB))"
-_OLDEST = f"""seq IN (SELECT seq FROM (
-    SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM (
-        SELECT seq, {_SIZE} AS size FROM outbox WHERE klass = ? ORDER BY seq LIMIT 500
-    )) WHERE before < ?)"""  # noqa: S608 - a fixed text
-"""The oldest rows of a class, as few as free so many bytes, at most 500."""
-
-OutboxSums = tuple[int, int, dict[int, int], int]
-
-
-class SqliteOutbox:
-    """OutboxTable. Knows how many bytes wait; sheds telemetry, then history, when they would exceed the bound."""
-
-    def __init__(self, db: sqlite3.Connection, spool_max_bytes: int) -> None:
-        self._db = db
-        self._max_bytes = spool_max_bytes
-        self._rows, self._bytes = db.execute(
-            f"SELECT count(*), coalesce(sum({_SIZE}), 0) FROM outbox"  # noqa: S608 - a fixed text
-        ).fetchone()
-        self.added: list[OutboxRow] = []
-        self.shed: dict[int, int] = {}
-        self.shed_seqs: list[int] = []
-        self.now_ms = 0
-
-    def add(self, publication: Publication) -> int:
-        row = self._db.execute(
-            "INSERT INTO outbox (topic, body, klass, retain, account, device, correlation, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                publication.topic,
-                publication.body,
-                int(publication.klass),
-                int(publication.retain),
-                publication.account,
-                publication.device,
-                publication.correlation,
-                self.now_ms,
-            ),
-        )
-        seq = int(row.lastrowid or 0)
-        self._rows += 1
-        self._bytes += len(publication.body) + len(publication.topic.encode())
-        self.added.append(OutboxRow(seq, publication))
-        if self._bytes > self._max_bytes:
-            self._shed()
-        return seq
-
-    def read(self, after: int, limit: int) -> Sequence[OutboxRow]:
-        rows = self._db.execute(
-            "SELECT seq, topic, body, klass, retain, account, device, correlation FROM outbox"
-            " WHERE seq > ? ORDER BY seq LIMIT ?",
-            (after, limit),
-        )
-        return [
-            OutboxRow(seq, Publication(topic, body, Class(klass), bool(retain), account, device, correlation))
-            for seq, topic, body, klass, retain, account, device, correlation in rows
-        ]
-
-    def confirm(self, seqs: Iterable[int]) -> None:
-        for seq in seqs:
-            self._delete("seq = ?", (seq,))
-
-    def waiting(self) -> tuple[int, int, int | None]:
-        oldest = self._db.execute("SELECT at_ms FROM outbox ORDER BY seq LIMIT 1").fetchone()
-        return self._rows, self._bytes, oldest[0] if oldest else None
-
-    def waiting_retained(self) -> set[str]:
-        return {topic for (topic,) in self._db.execute("SELECT DISTINCT topic FROM outbox WHERE retain = 1")}
-
-    def waiting_by_class(self) -> Mapping[int, int]:
-        return dict(self._db.execute("SELECT klass, count(*) FROM outbox GROUP BY klass").fetchall())
-
-    def losses(self) -> Sequence[Loss]:
-        rows = self._db.execute("SELECT klass, count, first_ms, last_ms FROM loss ORDER BY klass")
-        return [Loss(*row) for row in rows]
-
-    def sums(self) -> OutboxSums:
-        """What is remembered beside the table, for `reset`."""
-        return self._rows, self._bytes, dict(self.shed), len(self.shed_seqs)
-
-    def reset(self, sums: OutboxSums) -> None:
-        """After a rollback to where `sums` was called."""
-        self._rows, self._bytes, shed, shed_count = sums
-        self.shed = dict(shed)
-        del self.shed_seqs[shed_count:]
-
-    def _delete(self, where: str, args: tuple[int, ...]) -> list[int]:
-        gone = self._db.execute(
-            f"DELETE FROM outbox WHERE {where} RETURNING seq, {_SIZE}",  # noqa: S608 - fixed texts
-            args,
-        ).fetchall()
-        self._rows -= len(gone)
-        self._bytes -= sum(size for _seq, size in gone)
-        return [seq for seq, _size in gone]
-
-    def _shed(self) -> None:
-        """Drops the oldest of the least important until a tenth of the bound is free again, or nothing is left to
-        drop. The rows that the publisher already has in flight may be among them: their confirmation finds nothing."""
-        goal = self._max_bytes * 9 // 10
-        for klass in SHEDDABLE:
-            while self._bytes > goal:
-                seqs = self._delete(_OLDEST, (int(klass), self._bytes - goal))
-                if not seqs:
-                    break
-                count = len(seqs)
-                self.shed_seqs.extend(seqs)
-                self.shed[int(klass)] = self.shed.get(int(klass), 0) + count
-                self._db.execute(
-                    "INSERT INTO loss (klass, count, first_ms, last_ms) VALUES (?1, ?2, ?3, ?3)"
-                    " ON CONFLICT (klass) DO UPDATE SET count = count + ?2, last_ms = ?3",
-                    (int(klass), count, self.now_ms),
-                )
 
 
 class SqliteDeadLetters:

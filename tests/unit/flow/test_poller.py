@@ -213,3 +213,15 @@ async def test_a_device_that_pushes_is_read_less_often_until_it_falls_silent(
     assert len(vendor.reads) == 3, "at the start, and every fourth minute"
     await harness.advance(241)
     assert len(vendor.reads) == 6, "silent for a minute: every minute again"
+
+
+async def test_nothing_is_asked_while_the_answer_could_not_be_kept(harness: Harness, vendor: Vendor) -> None:
+    refusing = [True]
+    harness.intake.is_refusing = lambda: refusing[0]
+    poller(harness, vendor)
+    await harness.advance(300)
+    assert (vendor.asked, vendor.reads) == ([], [])
+    refusing[0] = False
+    await harness.advance(20)
+    assert len(vendor.asked) == 1
+    assert vendor.reads

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bridge.domain.command import Outcome, Status
+from bridge.domain.errors import SpoolFull
 from bridge.domain.observation import Origin
-from tests.fakes.harness import Harness
+from tests.fakes.harness import Harness, History
 from tests.fakes.vendor import Done, Script, lost, not_sent, rate_limited, refused, taken
 
 
@@ -143,3 +144,34 @@ async def test_a_push_that_is_not_on_disk_raises_so_that_the_vendor_sends_it_aga
     harness.store.fails = lambda: False
     await harness.take(harness.reading({"voltage": 230}, 1, origin=Origin.PUSH))
     assert len(harness.docs("home/D1/telemetry")) == 1
+
+
+async def test_full_spool_refuses_what_comes_in_and_lets_everything_else_happen(harness: Harness) -> None:
+    outbox = await harness.store.run(lambda tx: tx.outbox)
+    assert isinstance(outbox, History)
+    outbox.full = lambda: True  # type: ignore[method-assign] # as if alarms filled it
+    before = len(harness.published("#"))
+    with pytest.raises(SpoolFull):
+        await harness.take(harness.reading({"voltage": 1}, 1))
+    assert len(harness.published("#")) == before
+    await harness.command("home/D1/cmd/breaker", {"id": "c1", "state": "on"})
+    await harness.advance(5)
+    assert harness.final("c1")["status"] == "succeeded"
+
+
+async def test_clock_that_is_set_back_an_hour_loses_nothing(harness: Harness) -> None:
+    await harness.take(harness.reading({"voltage": 1}, 1))
+    await harness.command("home/D1/cmd/breaker", {"id": "c1", "state": "on"})
+    harness.clock.step_wall(-3600)
+    await harness.take(harness.reading({"voltage": 2}, 2))  # the device's clock was right all the time
+    await harness.take(harness.reading({"voltage": 3}))
+    await harness.take(harness.reading({"voltage": 4}, -1800))
+    await harness.command("home/D1/cmd/breaker", {"id": "c2", "state": "off"})
+    await harness.janitor.round()
+    await harness.advance(60)
+    live = [doc["metrics"].get("voltage") for doc in harness.docs("home/D1/telemetry")]
+    late = [doc["metrics"].get("voltage") for doc in harness.docs("home/D1/history")]
+    assert sorted(value for value in live + late if value is not None) == [1, 2, 3, 4]
+    times = [doc["ts"] for doc in harness.docs("home/D1/telemetry")]
+    assert times == sorted(times)
+    assert [harness.final(one)["status"] for one in ("c1", "c2")] == ["succeeded", "succeeded"]

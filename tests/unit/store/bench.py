@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from bridge.contract.publication import Class, Publication
 from bridge.domain.command import CommandState
@@ -13,7 +14,7 @@ from bridge.store.sqlite.database import SqliteStore
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Path, spool_max_bytes: int = 1024**2, **more: int) -> AsyncIterator[SqliteStore]:
+async def opened(path: Path, spool_max_bytes: int = 1024**2, **more: Any) -> AsyncIterator[SqliteStore]:
     """A store on this file, closed at the end."""
     store = SqliteStore(path, spool_max_bytes, **more)
     await store.open()

@@ -13,6 +13,7 @@ from bridge.contract.publication import Class
 from bridge.domain.errors import Rejection, StoreError
 from bridge.store.protocols import OutboxRow, Tx
 from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.outbox import size_of
 from tests.unit.store.bench import command, opened, publication
 
 
@@ -67,7 +68,7 @@ async def test_exception_of_one_job_does_not_disturb_its_neighbours(store: Sqlit
 
     told: list[str] = []
     sent: list[OutboxRow] = []
-    store.outgoing = lambda added, _shed: sent.extend(added)
+    store.outgoing = lambda added, _gone: sent.extend(added)
     results = await grouped(
         store,
         keep("before"),
@@ -85,7 +86,7 @@ async def test_exception_of_one_job_does_not_disturb_its_neighbours(store: Sqlit
         1,
     ]
     rows, size, _ = await store.run(lambda tx: tx.outbox.waiting())
-    assert (rows, size) == (1, len("kept") + len("m/a/d/telemetry"))
+    assert (rows, size) == (1, size_of(publication(Class.ACK, "kept")))
     assert store.failing is None
 
 
@@ -106,8 +107,8 @@ async def test_job_that_confirms_and_then_fails_has_confirmed_nothing(store: Sql
 async def test_job_that_sheds_and_then_fails_has_shed_nothing(path: Path):
     async with opened(path, 1000) as store:
         await store.run(lambda tx: tx.outbox.add(publication(body=b"x" * 600)))
-        shed: dict[int, int] = {}
-        store.outgoing = lambda _added, lost: shed.update(lost)
+        gone: list[int] = []
+        store.outgoing = lambda _added, seqs: gone.extend(seqs)
 
         def fails(tx: Tx) -> None:
             tx.outbox.add(publication(Class.ALARM, b"y" * 600))
@@ -115,8 +116,8 @@ async def test_job_that_sheds_and_then_fails_has_shed_nothing(path: Path):
 
         results = await grouped(store, fails, keep("k"))
         assert isinstance(results[0], ZeroDivisionError)
-        assert shed == {}
-        assert await store.run(lambda tx: tx.outbox.losses()) == []
+        assert gone == []
+        assert (await store.run(lambda tx: tx.outbox.tallies()))[Class.TELEMETRY].shed == 0
         assert (await store.run(lambda tx: tx.outbox.waiting()))[0] == 1
 
 
@@ -162,7 +163,7 @@ async def test_hooks_run_in_the_loop_after_the_commit_in_order_and_before_the_ca
         other.close()
         return int(count)
 
-    def outgoing(added: list[OutboxRow], _shed: dict[int, int]) -> None:
+    def outgoing(added: list[OutboxRow], _gone: list[int]) -> None:
         assert threading.get_ident() == loop_thread
         told.append(f"outgoing {len(added)} of {visible()}")
 
@@ -184,7 +185,7 @@ async def test_hooks_run_in_the_loop_after_the_commit_in_order_and_before_the_ca
 
 async def test_commits_without_publications_tell_nothing(store: SqliteStore):
     told: list[object] = []
-    store.outgoing = lambda added, shed: told.append((added, shed))
+    store.outgoing = lambda added, gone: told.append((added, gone))
     await store.run(keep("k"))
     await store.run(lambda tx: tx.outbox.confirm([1, 2]))
     assert told == []
@@ -192,7 +193,7 @@ async def test_commits_without_publications_tell_nothing(store: SqliteStore):
 
 async def test_publications_are_told_in_the_order_of_their_sequence(store: SqliteStore):
     seen: list[int] = []
-    store.outgoing = lambda added, _shed: seen.extend(row.seq for row in added)
+    store.outgoing = lambda added, _gone: seen.extend(row.seq for row in added)
     await asyncio.gather(*(store.run(lambda tx: tx.outbox.add(publication())) for _ in range(300)))
     assert len(seen) == 300
     assert seen == sorted(seen)
@@ -261,7 +262,7 @@ async def test_file_that_another_program_holds_is_told_as_store_error_and_forgot
     async with opened(path, busy_ms=50) as store:
         sent: list[OutboxRow] = []
         told: list[str] = []
-        store.outgoing = lambda added, _shed: sent.extend(added)
+        store.outgoing = lambda added, _gone: sent.extend(added)
 
         def work(tx: Tx) -> int:
             tx.after_commit(lambda: told.append("done"))
@@ -288,7 +289,7 @@ async def test_many_callers_share_few_commits(store: SqliteStore):
     halt = Halt()
     first = await halt.hold(store)
     groups: list[int] = []
-    store.outgoing = lambda added, _shed: groups.append(len(added))
+    store.outgoing = lambda added, _gone: groups.append(len(added))
     tasks = [
         asyncio.get_running_loop().create_task(store.run(lambda tx: tx.outbox.add(publication())))
         for _ in range(1200)

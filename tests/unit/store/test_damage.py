@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import subprocess
 import sys
@@ -13,14 +14,17 @@ import pytest
 
 from bridge.contract.publication import Class
 from bridge.domain.errors import StoreError
+from bridge.domain.text import dumps
 from bridge.store.sqlite.database import SqliteStore, migrate
-from tests.unit.store.bench import opened, publication
+from tests.unit.store.bench import command, opened, publication
+
+BODY = b'"' + b"x" * 498 + b'"'
 
 
 async def filled(path: Path) -> None:
     """A database with something on many pages."""
     async with opened(path) as store:
-        await store.run(lambda tx: [tx.outbox.add(publication(Class.ALARM, b"x" * 500)) for _ in range(400)])
+        await store.run(lambda tx: [tx.outbox.add(publication(Class.ALARM, BODY)) for _ in range(400)])
 
 
 def overwritten(path: Path, at: int, junk: bytes) -> None:
@@ -47,8 +51,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+UNREADABLE = {"no database", "short text", "cut to a page", "cut to the header"}
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_damaged_file_is_moved_aside_and_a_new_one_begun(path: Path, damage: str):
+async def test_damaged_file_is_moved_aside_and_what_can_be_read_is_in_a_new_one(path: Path, damage: str):
     await filled(path)
     DAMAGES[damage](path)
     spoiled = path.read_bytes()
@@ -56,11 +63,81 @@ async def test_damaged_file_is_moved_aside_and_a_new_one_begun(path: Path, damag
         assert store.moved_aside is not None
         assert store.moved_aside.name.startswith("state.db.damaged-")
         assert store.moved_aside.read_bytes() == spoiled
-        assert (await store.run(lambda tx: tx.outbox.waiting()))[0] == 0
+        assert [file.name for file in path.parent.glob("*salvage*")] == []
+        rows = await store.run(lambda tx: tx.outbox.read(0, 1000))
+        assert {row.publication.body for row in rows} <= {BODY}
+        seqs = [row.seq for row in rows]
+        assert seqs == sorted(set(seqs))
+        assert (len(rows) == 0) == (damage in UNREADABLE)
+        if damage in ("header overwritten", "pages overwritten"):
+            assert len(rows) >= 390
+        if rows:
+            tally = (await store.run(lambda tx: tx.outbox.tallies()))[Class.ALARM]
+            assert (tally.taken, tally.rows + tally.lost) == (400, 400)
+            assert store.lost == ({"alarm": tally.lost} if tally.lost else {})
+            assert await store.run(lambda tx: tx.outbox.add(publication())) > 400
         await store.run(lambda tx: tx.vault.put("o", "k", 1))
     async with opened(path) as again:
         assert again.moved_aside is None
         assert await again.run(lambda tx: tx.vault.get("o", "k")) == 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+async def test_only_the_rows_of_damaged_pages_are_lost(path: Path, count: int):
+    """Pages of 4 KiB hold some seven of these rows."""
+    await filled(path)
+    dice = random.Random(count)
+    pages = path.stat().st_size // 4096
+    for page in dice.sample(range(pages // 2, pages), count):
+        overwritten(path, page * 4096, dice.randbytes(4096))
+    async with opened(path) as store:
+        rows = await store.run(lambda tx: tx.outbox.read(0, 1000))
+        assert 400 - 20 * count <= len(rows) < 400
+        assert store.lost == {"alarm": 400 - len(rows)}
+        assert store.salvaged["outbox"] == len(rows)
+
+
+async def test_commands_and_everything_else_survive_a_header_that_is_overwritten(path: Path):
+    async with opened(path) as store:
+        key = await store.run(lambda tx: tx.journal.insert(command("pay-1")))
+        await store.run(lambda tx: tx.vault.put("o", "k", {"a": 1}))
+        await store.run(lambda tx: tx.seen.record("gas", "d", 1, "print", 1))
+        await store.run(lambda tx: tx.outbox.add(publication(Class.ACK)))
+        before = await store.run(lambda tx: (tx.journal.find("shop", "pay-1"), tx.journal.steps(key)))
+    overwritten(path, 0, b"\xff" * 4096)
+    async with opened(path) as again:
+        assert again.moved_aside is not None
+        assert await again.run(lambda tx: (tx.journal.find("shop", "pay-1"), tx.journal.steps(key))) == before
+        assert await again.run(lambda tx: tx.vault.get("o", "k")) == {"a": 1}
+        assert not await again.run(lambda tx: tx.seen.record("gas", "d", 1, "print", 2))
+        assert await again.run(lambda tx: tx.journal.insert(command("pay-2"))) > key
+        assert again.lost == {}
+
+
+async def test_damage_that_shows_while_the_store_is_open_is_repaired_without_a_restart(path: Path):
+    async with opened(path) as store:
+        told: list[str] = []
+        store.on_replaced = lambda: told.append(str(store.moved_aside))
+        seqs = await store.run(
+            lambda tx: [tx.outbox.add(publication(body=dumps("y" * 900))) for _ in range(900)]
+        )
+        await store.run(lambda tx: tx.vault._db.execute("PRAGMA shrink_memory").fetchall())  # type: ignore[attr-defined] # SQLite's own cache
+        other = sqlite3.connect(path)
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
+        pages = path.stat().st_size // 4096
+        for page in range(pages - 40, pages - 20):
+            overwritten(path, page * 4096, b"\xa5" * 4096)
+        with pytest.raises(StoreError, match="malformed"):
+            await store.run(lambda tx: tx.outbox.read(0, 1000))
+        rows = await store.run(lambda tx: tx.outbox.read(0, 1000))
+        assert store.failing is None
+        assert len(told) == 1
+        assert 700 < len(rows) < 900
+        assert {row.seq for row in rows} < set(seqs)
+        assert store.lost == {"telemetry": 900 - len(rows)}
+        await store.run(lambda tx: tx.outbox.confirm(seqs))
+        assert (await store.run(lambda tx: tx.outbox.waiting()))[0] == 0
 
 
 async def test_what_lay_beside_a_damaged_file_does_not_get_into_the_new_one(path: Path):
@@ -213,6 +290,7 @@ def test_full_disk_is_told_and_after_room_returns_everything_works_again(path: P
         from bridge.contract.publication import Class, Publication
         from bridge.domain.errors import StoreError
         from bridge.store.sqlite.database import SqliteStore
+        from bridge.store.sqlite.outbox import ROW_BYTES
 
         def room(size):
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -249,7 +327,7 @@ def test_full_disk_is_told_and_after_room_returns_everything_works_again(path: P
             assert store.failing is None
             assert told == [*kept, 40]
             rows, size, _ = await store.run(lambda tx: tx.outbox.waiting())
-            assert (rows, size) == (len(told), len(told) * 20001), (rows, size)
+            assert (rows, size) == (len(told), len(told) * (20001 + ROW_BYTES)), (rows, size)
             await store.close()
             again = SqliteStore(Path(sys.argv[1]), 10**9)
             await again.open()

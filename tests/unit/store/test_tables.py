@@ -11,6 +11,7 @@ from bridge.contract.publication import Class
 from bridge.domain.text import loads
 from bridge.store.protocols import DeviceRow, LockRow, OutboxRow, RetainedRow, SlotRow
 from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.outbox import ROW_BYTES
 from bridge.store.sqlite.tables import MAX_DEAD_LETTERS
 from tests.unit.store.bench import alarm, opened, publication
 
@@ -48,17 +49,19 @@ async def test_what_waits_is_counted_in_rows_bytes_age_and_class(store: SqliteSt
         ]
     )
     rows, size, oldest_ms = await store.run(lambda tx: tx.outbox.waiting())
-    assert (rows, size) == (3, 3 * (5 + len("电".encode())))
+    one = 5 + len("电".encode()) + ROW_BYTES
+    assert (rows, size) == (3, 3 * one)
     assert oldest_ms is not None
-    assert await store.run(lambda tx: tx.outbox.waiting_by_class()) == {Class.ALARM: 2, Class.TELEMETRY: 1}
+    tallies = await store.run(lambda tx: tx.outbox.tallies())
+    assert {klass: tally.rows for klass, tally in tallies.items()} == {Class.ALARM: 2, Class.TELEMETRY: 1}
     await store.run(lambda tx: tx.outbox.confirm([seqs[0], seqs[0], 999]))
-    assert (await store.run(lambda tx: tx.outbox.waiting()))[:2] == (2, 16)
+    assert (await store.run(lambda tx: tx.outbox.waiting()))[:2] == (2, 2 * one)
     await store.close()
     async with opened(path) as again:
-        assert (await again.run(lambda tx: tx.outbox.waiting()))[:2] == (2, 16)
+        assert (await again.run(lambda tx: tx.outbox.waiting()))[:2] == (2, 2 * one)
         await again.run(lambda tx: tx.outbox.confirm(seqs))
         assert await again.run(lambda tx: tx.outbox.waiting()) == (0, 0, None)
-        assert await again.run(lambda tx: tx.outbox.losses()) == []
+        assert {tally.shed for tally in (await again.run(lambda tx: tx.outbox.tallies())).values()} == {0}
 
 
 async def test_device_comes_back_with_every_digit(store: SqliteStore, path: Path):
