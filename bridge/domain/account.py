@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from bridge.domain.interlocks import Interlocks
+
 
 @dataclass(frozen=True, slots=True)
 class AccountPolicy:
@@ -23,6 +25,7 @@ class AccountPolicy:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    interlocks: Interlocks = field(default_factory=Interlocks)
 
     def allows(self, command: str) -> bool:
         """Whether the allow-list lets this command pass; its entries are names or patterns such as `*` or `set_*`."""

@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bridge.domain.device import Device
+from bridge.domain.interlocks import Act
 from bridge.domain.observation import Observation, Value
 from bridge.domain.text import Json
 
@@ -172,7 +173,8 @@ class CommandSpec:
     device begins before it is final, even while the vendor works on it; the others go on. `part` names the vendor's
     API that carries it out, where the account has several with credentials of their own (empty: the main one).
     `check` raises Rejection for what the schema cannot say (a wrong checksum, a firmware too old). `after_loss`,
-    `evidence` get the validated parameters.
+    `evidence`, `acts` (what it does to devices, for interlocks) and `repeats` (the ids, or the vendor's names, of
+    earlier commands that it has carried out once more) get the validated parameters.
     """
 
     name: str
@@ -190,6 +192,8 @@ class CommandSpec:
     evidence: Callable[[Any], Evidence | None] = field(default=lambda _params: None)
     follow: Callable[[Device | None], Follow] = field(default=lambda _device: Follow())
     timeout_s: float | None = None
+    acts: Callable[[Any], Sequence[Act]] = field(default=lambda _params: ())
+    repeats: Callable[[Any], Sequence[str | int]] = field(default=lambda _params: ())
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters, as `info` shows it."""
@@ -197,6 +201,11 @@ class CommandSpec:
         schema.pop("description", None)
         schema.pop("title", None)
         return schema
+
+    @property
+    def once(self) -> bool:
+        """Whether nothing and nobody may have it executed a second time."""
+        return self.needs_id and not self.idempotent
 
     def bare_key(self) -> str | None:
         """The parameter that a bare payload stands for: the only one that is required, if there is exactly one."""

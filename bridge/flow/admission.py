@@ -28,6 +28,7 @@ from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Value
 from bridge.domain.text import Json, canonical, loads
 from bridge.domain.times import unix_ms
+from bridge.flow.interlocks import acts_json, refusal
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler, arm
 from bridge.ports import Clock
@@ -161,7 +162,9 @@ class Admission:
             return
         if spec.needs_id and not judged.has_id:
             raise Rejection("id_required", f"{spec.name!r} needs an `id`, so that it is never executed twice")
-        reason = _dangerous(spec, params, policy.confirm)
+        device = judged.device.native_id if judged.device else None
+        confirm = policy.confirm | policy.interlocks.of(device).confirm
+        reason = _dangerous(spec, params, confirm)
         if reason is not None and not envelope.confirm:
             raise Rejection("confirm_required", f'{reason}: needs "confirm": true')
 
@@ -223,11 +226,9 @@ class Admission:
             raise ValueError("accepted without having been judged")
         topic = judged.topic
         native_id = judged.device.native_id if judged.device else None
-        lock = tx.locks.covering(topic.account, native_id) if spec.writes else None
-        if lock is not None:
-            self._reject(
-                tx, judged, Rejection("interlock", f"locked: {lock.reason or 'no reason given'}"), message
-            )
+        held_back = self._held_back(tx, judged, spec, params)
+        if held_back is not None:
+            self._reject(tx, judged, held_back, message)
             return
         now_ms = unix_ms(self._clock.now())
         row = JournalRow(
@@ -249,11 +250,34 @@ class Admission:
             reply_topic=self._reply_topic(message),
             correlation=message.correlation,
             requester=message.requester,
+            acts=acts_json(spec.acts(params)),
         )
         arm(row, spec, params)
         self._settler.acknowledge(tx, row, Outcome(Status.ACCEPTED), self._clock.now())
         tx.journal.insert(row)
         tx.after_commit(lambda: self.on_accepted(row))
+
+    def _held_back(self, tx: Tx, judged: _Judged, spec: CommandSpec, params: Params) -> Rejection | None:
+        """A lock, or a rule of the operator's, that does not let the command pass now."""
+        account, native_id = judged.topic.account, judged.device.native_id if judged.device else None
+        lock = tx.locks.covering(account, native_id) if spec.writes else None
+        if lock is not None:
+            return Rejection("interlock", f"locked: {lock.reason or 'no reason given'}")
+        for name in spec.repeats(params):
+            named = tx.journal.find(account, name) if isinstance(name, str) else None
+            earlier = [*tx.journal.by_vendor_ref(account, name), *([named] if named is not None else [])]
+            money = next((row for row in earlier if self._runs_once(row)), None)
+            if money is not None:
+                text = f"{money.command!r} ({money.id}) is never executed a second time"
+                return Rejection("not_allowed", text)
+        interlocks = self._roster.policy(account).interlocks
+        return refusal(tx, interlocks, account, native_id, spec.acts(params), self._clock.now())
+
+    def _runs_once(self, row: JournalRow) -> bool:
+        executor = self._roster.executor(row.account)
+        device = self._roster.device(row.account, row.device) if row.device else None
+        spec = executor.commands(device).get(row.command) if executor else None
+        return spec is None or spec.once
 
     def _reject(self, tx: Tx, judged: _Judged, rejection: Rejection, message: CommandMessage) -> None:
         self._answer(
@@ -308,6 +332,10 @@ class Admission:
             tx.deliveries.put(message.mid, digest, unix_ms(message.received_at))
         executor = self._roster.executor(judged.topic.account)
         if executor is None or judged.spec is None or judged.params is None:
+            return
+        held_back = self._held_back(tx, judged, judged.spec, judged.params)
+        if held_back is not None:
+            self._reject(tx, judged, held_back, message)
             return
         try:
             preview = executor.preview(self._order(judged, judged.spec, judged.params, known))

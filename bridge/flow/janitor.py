@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from bridge.domain.errors import StoreError
 from bridge.domain.times import unix_ms
 from bridge.flow.intake import Intake
+from bridge.flow.interlocks import REMEMBERED_S
 from bridge.flow.occurrences import clear_old_alarms
 from bridge.flow.roster import Roster
 from bridge.ports import Clock
@@ -114,9 +115,12 @@ class Janitor:
 
             await self.store.run(clear)
         now_ms = unix_ms(self.clock.now())
+        counting = [policy.account for policy in self.roster.accounts() if policy.interlocks.watching]
 
         def forget(tx: Tx) -> None:
-            tx.journal.forget_before(now_ms - int(self.remember_s * 1000))
+            tx.journal.forget_before(
+                now_ms - int(self.remember_s * 1000), now_ms - int(REMEMBERED_S * 1000), counting
+            )
             tx.seen.forget_bodies_before(now_ms - int(BODIES_FOR_S * 1000))
             tx.seen.forget_before(now_ms - int(SEEN_FOR_S * 1000))
 

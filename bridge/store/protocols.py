@@ -90,7 +90,7 @@ class JournalRow:
 
     `mark` is the canonical JSON of command and parameters (what makes a repetition the same command); `params` the
     parameters as JSON; `evidence` what proves it (JSON, or None). `asks` counts the questions since the last loss,
-    `resends` how often it was sent once more.
+    `resends` how often it was sent once more. `acts`: what it does to devices (JSON, or None).
     """
 
     key: int
@@ -121,6 +121,7 @@ class JournalRow:
     correlation: bytes | None = None
     requester: str | None = None
     evidence: Json = None
+    acts: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +180,13 @@ class JournalTable(Protocol):
         """When one of these commands last left for this device."""
         ...
 
-    def forget_before(self, ms: int) -> int:
-        """Deletes final rows that were last changed earlier; returns how many."""
+    def acted(self, account: str, device: str, since_ms: int) -> Sequence[JournalRow]:
+        """Rows with `acts`, of this device or of the account itself, that were last changed since then."""
+        ...
+
+    def forget_before(self, ms: int, acted_ms: int = 0, counting: Sequence[str] = ()) -> int:
+        """Deletes final rows that were last changed earlier, those with `acts` of the accounts `counting` only if
+        also before `acted_ms`; returns how many."""
         ...
 
 

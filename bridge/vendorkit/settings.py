@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_va
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.ids import ACCOUNT_ID, GATEWAY
-from bridge.domain.quantity import Duration, duration_s
+from bridge.domain.interlocks import LONGEST_SWITCH_INTERVAL_S, Interlocks, Rules
+from bridge.domain.quantity import Duration, duration_s, duration_text
 from bridge.domain.settings import Network, Settings
 
 __all__ = ["AccountSettings", "CommandRules", "DeviceSelection", "PushSettings", "Settings"]
@@ -40,6 +42,47 @@ class CommandRules(Settings):
 
     allow: tuple[str, ...] | None = None
     confirm: tuple[str, ...] = ()
+
+
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+"""A limit: a number that is not negative."""
+
+
+class DeviceInterlocks(Settings):
+    """What is forbidden for a device beyond the vendor's own rules; what is not written is not forbidden."""
+
+    min_switch_interval: Duration | None = None
+    max_recharge: Amount | None = None
+    max_recharge_per_day: Amount | None = None
+    max_load_w: Amount | None = None
+    max_load_a: Amount | None = None
+    max_load_age: Duration | None = None
+    confirm: tuple[str, ...] = ()
+
+    @field_validator("min_switch_interval")
+    @classmethod
+    def _at_most_a_day(cls, value: float | None) -> float | None:
+        if value is not None and value > LONGEST_SWITCH_INTERVAL_S:
+            raise ValueError(f"expected at most {duration_text(LONGEST_SWITCH_INTERVAL_S)}")
+        return value
+
+    def rules(self) -> Rules:
+        """As the flow reads them."""
+        return Rules(
+            min_switch_interval_s=self.min_switch_interval,
+            max_recharge=self.max_recharge,
+            max_recharge_per_day=self.max_recharge_per_day,
+            max_load_w=self.max_load_w,
+            max_load_a=self.max_load_a,
+            max_load_age_s=self.max_load_age,
+            confirm=frozenset(self.confirm),
+        )
+
+
+class AccountInterlocks(DeviceInterlocks):
+    """`interlocks` of an account: for all its devices, and under `devices` for single ones (ids or patterns)."""
+
+    devices: Mapping[str, DeviceInterlocks] = Field(default_factory=dict)
 
 
 class PushSettings(Settings):
@@ -80,6 +123,7 @@ class AccountSettings(Settings):
     timezone: str | None = None
     devices: Selection = DeviceSelection()
     commands: CommandRules = CommandRules()
+    interlocks: AccountInterlocks = AccountInterlocks()
     limits: Mapping[str, Annotated[str, AfterValidator(_rate_text)]] = Field(default_factory=dict)
     limits_unsafe: bool = False
     customer_data: bool = False
@@ -143,4 +187,14 @@ class AccountSettings(Settings):
             include=self.devices.include,
             exclude=self.devices.exclude,
             names=dict(self.devices.names),
+            interlocks=Interlocks(
+                self.interlocks.rules(),
+                {name: one.rules() for name, one in self.interlocks.devices.items()},
+                self.day_zone,
+            ),
         )
+
+    @property
+    def day_zone(self) -> str:
+        """Where the days begin that interlocks count by."""
+        return self.timezone or "UTC"

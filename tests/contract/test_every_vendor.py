@@ -16,6 +16,7 @@ from bridge.domain.alarms import MESSAGE_SEVERITY
 from bridge.domain.command import ACK_CODES, AfterLoss, Evidence, Follow, Status
 from bridge.domain.device import Device
 from bridge.domain.errors import LostAnswer, NotSent, RateLimited, Rejection, VendorError, Withdrawn
+from bridge.domain.interlocks import Deed
 from bridge.domain.metrics import METRICS
 from bridge.domain.observation import AlarmMessage, Batch, Described, Observation, Origin, Reading, Words
 from bridge.domain.text import dumps, loads
@@ -282,6 +283,32 @@ async def test_what_happens_after_a_lost_answer_is_said_for_every_command(name: 
                 assert evidence is None or isinstance(evidence, Evidence)
                 if evidence is not None and evidence.metric is not None:
                     assert METRICS[evidence.metric].takes(evidence.value)
+
+
+ACTS = {
+    "breaker": {"on": (Deed.SWITCH_ON,), "off": (Deed.SWITCH_OFF,)},
+    "valve": {"open": (Deed.VALVE_OPEN,), "close": (Deed.VALVE_CLOSE,)},
+    "pulse_on": {None: (Deed.SWITCH_ON, Deed.SWITCH_OFF)},
+    "pulse_off": {None: (Deed.SWITCH_OFF, Deed.SWITCH_ON)},
+    "hex_frame": {None: (Deed.SWITCH_ON,)},
+    "release_valve": {None: (Deed.VALVE_OPEN,)},
+    "recharge": {None: (Deed.RECHARGE,)},
+    "open_account": {None: (Deed.RECHARGE,)},
+    "add_tasks": {None: (Deed.VALVE_CLOSE,)},
+    "update_task": {None: (Deed.VALVE_CLOSE,)},
+    "update_tasks": {None: (Deed.VALVE_CLOSE,)},
+}
+
+
+@every_vendor
+async def test_what_switches_or_recharges_says_so_to_the_interlocks(name: str) -> None:
+    async with World(name) as world:
+        for _device, spec, row in world.commands(await world.devices()):
+            for example in row.examples:
+                acts = spec.acts(spec.params.model_validate_json(dumps(example)))
+                wanted = ACTS.get(spec.name, {}).get(example.get("state"), ())
+                assert tuple(act.deed for act in acts) == wanted, spec.name
+                assert all((act.amount is not None) == (act.deed is Deed.RECHARGE) for act in acts)
 
 
 @every_vendor

@@ -37,6 +37,7 @@ from bridge.domain.errors import (
     Rejection,
     VendorError,
 )
+from bridge.domain.interlocks import Act, Deed
 from bridge.domain.observation import Batch, Observation, Origin, Reading, Value
 from bridge.domain.text import Json
 from bridge.ports import Clock, Effect, PollTask, PushDoor
@@ -71,6 +72,10 @@ class Threshold(Params):
     trip: bool = True
 
 
+class Again(Params):
+    of: str | int
+
+
 class Frame(Params):
     hex: str
 
@@ -93,6 +98,14 @@ def _valve_seen(params: Valve) -> Evidence:
     return Evidence("valve_state", "open" if params.state == "open" else "closed")
 
 
+def _switching_act(params: Breaker) -> Sequence[Act]:
+    return (Act(Deed.SWITCH_ON if params.state == "on" else Deed.SWITCH_OFF),)
+
+
+def _pulse_acts(params: Pulse) -> Sequence[Act]:
+    return (Act(Deed.SWITCH_ON), Act(Deed.SWITCH_OFF, after_s=params.delay_s))
+
+
 _READ_AGAIN = AfterLoss(send_again=2, otherwise=Status.TIMED_OUT, message="no answer, asked three times")
 _VALVE_FOLLOW = Follow((10.0, 30.0), then_every_s=60.0, until_s=600.0)
 
@@ -100,8 +113,10 @@ _VALVE_FOLLOW = Follow((10.0, 30.0), then_every_s=60.0, until_s=600.0)
 DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
     spec.name: spec
     for spec in (
-        CommandSpec("breaker", "switches", Breaker, after_loss=_switching, evidence=_switched),
-        CommandSpec("pulse_on", "pulses", Pulse, idempotent=False),
+        CommandSpec(
+            "breaker", "switches", Breaker, after_loss=_switching, evidence=_switched, acts=_switching_act
+        ),
+        CommandSpec("pulse_on", "pulses", Pulse, idempotent=False, acts=_pulse_acts),
         CommandSpec("read", "reads", writes=False, after_loss=lambda _params: _READ_AGAIN),
         CommandSpec(
             "recharge",
@@ -110,6 +125,7 @@ DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
             idempotent=False,
             needs_id=True,
             after_loss=lambda _params: AfterLoss((5.0, 60.0)),
+            acts=lambda params: (Act(Deed.RECHARGE, params.charge_value),),
         ),
         CommandSpec(
             "valve",
@@ -118,6 +134,7 @@ DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
             evidence=_valve_seen,
             after_loss=lambda _params: AfterLoss((5.0,), otherwise=Status.FAILED),
             follow=lambda _device: _VALVE_FOLLOW,
+            acts=lambda params: (Act(Deed.VALVE_OPEN if params.state == "open" else Deed.VALVE_CLOSE),),
         ),
         CommandSpec(
             "calibrate",
@@ -134,6 +151,13 @@ DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
             evidence=lambda _params: Evidence(events=frozenset({"online", "registered"})),
         ),
         CommandSpec("ask", "queues a question: it only reads, and it leaves", writes=False),
+        CommandSpec(
+            "again",
+            "has an earlier command repeated",
+            Again,
+            idempotent=False,
+            repeats=lambda params: [params.of],
+        ),
         CommandSpec("wipe", "forgets everything", dangerous=True),
         CommandSpec(
             "threshold",

@@ -13,7 +13,7 @@ from bridge.domain.text import Json, dumps, restored
 from bridge.store.protocols import EarlyWord, JournalRow, JournalStep
 
 _COLUMNS = tuple(column.name for column in fields(JournalRow))
-_DOCUMENTS = frozenset({"params", "vendor_ref", "vendor_code", "last_ack", "evidence"})
+_DOCUMENTS = frozenset({"params", "vendor_ref", "vendor_code", "last_ack", "evidence", "acts"})
 _FLAGS = frozenset({"writes", "has_id"})
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM journal"  # noqa: S608 - column names of our own
 _WRITTEN = _COLUMNS[1:]
@@ -99,9 +99,19 @@ class SqliteJournal:
         ).fetchone()
         return row[0] if row else None
 
-    def forget_before(self, ms: int) -> int:
+    def acted(self, account: str, device: str, since_ms: int) -> Sequence[JournalRow]:
+        return self._many(
+            " WHERE acts IS NOT NULL AND account = ? AND (device = ? OR device IS NULL)"
+            " AND (updated_ms >= ? OR state <> 'final') ORDER BY key",
+            (account, device, since_ms),
+        )
+
+    def forget_before(self, ms: int, acted_ms: int = 0, counting: Sequence[str] = ()) -> int:
+        marks = ", ".join("?" * len(counting))
         return self._db.execute(
-            "DELETE FROM journal WHERE state = 'final' AND updated_ms < ?", (ms,)
+            "DELETE FROM journal WHERE state = 'final' AND updated_ms < ?"  # noqa: S608 - only question marks
+            f" AND (acts IS NULL OR updated_ms < ? OR account NOT IN ({marks}))",
+            (ms, acted_ms, *counting),
         ).rowcount
 
     def _step(self, row: JournalRow, note: str) -> None:

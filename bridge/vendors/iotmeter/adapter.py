@@ -63,8 +63,8 @@ class IotMeterAdapter:
         has_control = queue is not None
         self._reader = Reader(self._data, self._codec, settings.zone)
         self._tasks = Execution(queue, self._reader, self._notes, kit, settings) if queue else None
-        self._steering = Steering(queue) if queue else None
-        self._batches = Batches(queue, kit.clock, self._notes, settings) if queue else None
+        self._steering = Steering(queue, kit.policy.interlocks) if queue else None
+        self._batches = Batches(queue, kit, self._notes, settings) if queue else None
         self._device_commands = device_commands(settings.zone, control=has_control)
         self._rtu_commands = rtu_commands(self._device_commands)
         self._account_commands = account_commands(kit.policy, control=has_control)

@@ -11,16 +11,17 @@ from datetime import datetime, tzinfo
 from bridge.domain.command import Order, Outcome, Status
 from bridge.domain.errors import BadReply, LostAnswer, NotSent, Rejection
 from bridge.domain.text import Json, flag
-from bridge.ports import Clock, Effect
+from bridge.ports import Effect
+from bridge.vendorkit.spec import Kit
 from bridge.vendors.iotmeter.checks import Queue
 from bridge.vendors.iotmeter.commands import ABSENT_S, TASK_S, ends_at, new_task
 from bridge.vendors.iotmeter.faults import Missing
 from bridge.vendors.iotmeter.notes import Notes
 from bridge.vendors.iotmeter.params import NewTask, TaskRecord, moment_at
 from bridge.vendors.iotmeter.settings import IotMeterSettings
+from bridge.vendors.iotmeter.steering import refuse_retry
 from bridge.vendors.iotmeter.tasks import (
     CANCELLED,
-    DANGEROUS,
     DOUBTFUL_STATES,
     FAILED,
     Task,
@@ -36,9 +37,10 @@ _NOT_LEFT = "the task cannot be read, so nothing was sent"
 class Batches:
     """The task commands of one account."""
 
-    def __init__(self, queue: Queue, clock: Clock, notes: Notes, settings: IotMeterSettings) -> None:
+    def __init__(self, queue: Queue, kit: Kit, notes: Notes, settings: IotMeterSettings) -> None:
         self._api = queue.api
-        self._clock = clock
+        self._clock = kit.clock
+        self._interlocks = kit.policy.interlocks
         self._notes = notes
         self._settings = settings
         self._zone = settings.zone
@@ -163,11 +165,7 @@ class Batches:
 
     async def _retry_many(self, order: Order, effect: Effect) -> Outcome:
         for ctrl_id in order.params.ctrl_ids:
-            task = await self._before(ctrl_id)
-            if task.command in DANGEROUS:
-                raise Rejection(
-                    "not_allowed", f"task {ctrl_id}, a {task.command!r}, is never sent a second time"
-                )
+            refuse_retry(await self._before(ctrl_id), self._interlocks)
         endpoint = "CtrlData/RetryMulti"
         answer = await self._api.change_once(endpoint, endpoint, list(order.params.ctrl_ids), effect)
         return self._verdicts(answer, order.params.ctrl_ids)

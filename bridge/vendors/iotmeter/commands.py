@@ -26,6 +26,7 @@ from bridge.domain.command import (
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import Refused, Rejection
 from bridge.domain.text import Json
+from bridge.vendors.iotmeter.deeds import batch_acts, charge_acts, release_acts, valve_acts
 from bridge.vendors.iotmeter.params import (
     AddTasks,
     CtrlIdParam,
@@ -137,7 +138,9 @@ def _task(name: str, description: str, params: type[Params] = NoParams, **rules:
     )
 
 
-def _dangerous(name: str, description: str, params: type[Params], questions_s: float = 0.0) -> CommandSpec:
+def _dangerous(
+    name: str, description: str, params: type[Params], questions_s: float = 0.0, **rules: Any
+) -> CommandSpec:
     return _task(
         name,
         f"{description}; never executed twice",
@@ -147,6 +150,7 @@ def _dangerous(name: str, description: str, params: type[Params], questions_s: f
         exclusive=True,
         again=_NEVER_AGAIN,
         follow=lambda _device: _follow(questions_s, Status.INDETERMINATE),
+        **rules,
     )
 
 
@@ -158,14 +162,19 @@ def _queued() -> tuple[CommandSpec, ...]:
             Valve,
             again=lambda params: _NEVER_AGAIN if params.state == "open" else _QUEUE_AGAIN,
             evidence=lambda params: Evidence("valve_state", "open" if params.state == "open" else "closed"),
+            acts=valve_acts,
         ),
-        _task("release_valve", "releases the forced state of the valve", again=_NEVER_AGAIN),
+        _task(
+            "release_valve", "releases the forced state of the valve", again=_NEVER_AGAIN, acts=release_acts
+        ),
         _task("get_price", "reads the meter's prices", writes=False),
         _task("get_recharge", "reads the meter's counters of recharges", writes=False),
         _task("set_price", "sets the meter's prices", SetPrice, needs_id=True),
         _dangerous("set_balance", "sets the balance inside the meter", SetBalance),
-        _dangerous("recharge", "recharges the meter with real money", Recharge, TASK_S + DAY_S),
-        _dangerous("open_account", "opens the account on the meter", OpenAccount),
+        _dangerous(
+            "recharge", "recharges the meter with real money", Recharge, TASK_S + DAY_S, acts=charge_acts
+        ),
+        _dangerous("open_account", "opens the account on the meter", OpenAccount, acts=charge_acts),
         _dangerous("set_cumulant", "overwrites the meter's register", SetCumulant),
     )
 
@@ -184,6 +193,7 @@ def _steering() -> tuple[CommandSpec, ...]:
             "has the platform send the same task once more; not for tasks that must not run twice",
             params=TaskName,
             idempotent=False,
+            repeats=lambda params: [params.command_id if params.ctrl_id is None else params.ctrl_id],
             after_loss=lambda _params: AfterLoss(
                 (5.0, 66.0), message="no answer, and the task does not show whether it runs again"
             ),
@@ -219,7 +229,7 @@ def _looking() -> tuple[CommandSpec, ...]:
 
 def _single_tasks() -> tuple[CommandSpec, ...]:
     return (
-        _change("update_task", "overwrites a control task", TaskRecord, dangerous=True),
+        _change("update_task", "overwrites a control task", TaskRecord, dangerous=True, acts=batch_acts),
         _change(
             "delete_task", "deletes a control task, and with it the trace of it", CtrlIdParam, dangerous=True
         ),
@@ -236,9 +246,10 @@ def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
             idempotent=False,
             needs_id=True,
             check=_batch_check(policy),
+            acts=batch_acts,
             again=_NEVER_AGAIN,
         ),
-        _change("update_tasks", "overwrites control tasks", TaskRecords, dangerous=True),
+        _change("update_tasks", "overwrites control tasks", TaskRecords, dangerous=True, acts=batch_acts),
         _change("delete_tasks", "deletes control tasks", CtrlIds, dangerous=True),
         _change("cancel_tasks", "cancels control tasks", CtrlIds),
         _change(
@@ -246,6 +257,7 @@ def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
             "has the platform send the same tasks once more",
             CtrlIds,
             idempotent=False,
+            repeats=lambda params: params.ctrl_ids,
             again=AfterLoss(
                 (5.0, 66.0), message="no answer, and the tasks do not show whether they run again"
             ),

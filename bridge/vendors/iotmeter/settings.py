@@ -89,7 +89,12 @@ class IotMeterSettings(AccountSettings):
     @property
     def zone(self) -> tzinfo:
         """The zone of the platform's local times."""
-        return ZoneInfo(self.timezone or ZONE)
+        return ZoneInfo(self.day_zone)
+
+    @property
+    def day_zone(self) -> str:
+        """Where the platform's clock stands, unless the configuration says otherwise."""
+        return self.timezone or ZONE
 
     @property
     def alarm_interval_s(self) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bridge.domain.command import Order, Outcome, Status
 from bridge.domain.errors import LostAnswer, NotSent, Refused, Rejection, VendorError
+from bridge.domain.interlocks import Interlocks
 from bridge.ports import Effect
 from bridge.vendors.iotmeter.api import left_open
 from bridge.vendors.iotmeter.checks import Queue
 from bridge.vendors.iotmeter.commands import device_of
+from bridge.vendors.iotmeter.deeds import moves_valve
 from bridge.vendors.iotmeter.faults import Missing
 from bridge.vendors.iotmeter.tasks import (
     CANCELLED,
@@ -23,8 +25,9 @@ from bridge.vendors.iotmeter.tasks import (
 class Steering:
     """Invariant: a task that must not run twice is never retried."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, interlocks: Interlocks) -> None:
         self._queue = queue
+        self._interlocks = interlocks
 
     async def cancel(self, order: Order, effect: Effect) -> Outcome:
         """Whether a task that was sent can be cancelled is not stated, so its state is read afterwards."""
@@ -44,8 +47,7 @@ class Steering:
     async def retry(self, order: Order, effect: Effect) -> Outcome:
         """The task then goes on under its own id. Raises Rejection `not_allowed` for money."""
         task = await self._before(order)
-        if task.command in DANGEROUS:
-            raise Rejection("not_allowed", f"a task of {task.command!r} is never sent a second time")
+        refuse_retry(task, self._interlocks)
         await self._queue.api.change_once("CtrlData/Retry", f"CtrlData/Retry/{task.ctrl_id}", None, effect)
         return _retried(task)
 
@@ -78,6 +80,21 @@ class Steering:
         if not found:
             raise Missing(f"the platform has no task {order.params.command_id!r} for this device")
         return found[-1]
+
+
+def refuse_retry(task: Task, interlocks: Interlocks) -> None:
+    """Raises Rejection for a task that must not be sent a second time: money, and what would pass the operator's
+    rules for switching by."""
+    if task.command in DANGEROUS:
+        raise Rejection(
+            "not_allowed", f"task {task.ctrl_id}, a {task.command!r}, is never sent a second time"
+        )
+    if moves_valve(task.kind) and interlocks.of(task.target).watch_switching:
+        raise Rejection(
+            "interlock",
+            f"task {task.ctrl_id} moves the valve of {task.target}, and switching it is under interlocks that a retry "
+            f"would pass by: send {task.command!r} itself",
+        )
 
 
 def _retried(task: Task) -> Outcome:

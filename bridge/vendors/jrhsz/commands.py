@@ -22,6 +22,7 @@ from bridge.domain.command import (
 )
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import Rejection
+from bridge.domain.interlocks import Act, Deed
 from bridge.domain.observation import Value
 from bridge.vendors.jrhsz.codec import device_id_of
 from bridge.vendors.jrhsz.params import Breaker, History, Valve, moment
@@ -42,6 +43,12 @@ _READ_AGAIN = AfterLoss(send_again=2, otherwise=Status.TIMED_OUT, message="no an
 
 _INSTRUCTIONS: Mapping[str, str] = {"off": "1", "close": "1", "on": "2", "open": "2"}
 _READ = "3"
+_DEEDS = {
+    "on": Deed.SWITCH_ON,
+    "off": Deed.SWITCH_OFF,
+    "open": Deed.VALVE_OPEN,
+    "close": Deed.VALVE_CLOSE,
+}
 _WANTED: Mapping[str, tuple[str, Value]] = {
     "on": ("switch_state", "on"),
     "off": ("switch_state", "off"),
@@ -88,6 +95,7 @@ def _breaker(settings: JrhszSettings) -> CommandSpec:
         params=Breaker,
         check=addressed,
         after_loss=lambda params: _after_switching(settings, params.state, water=False),
+        acts=lambda params: (Act(_DEEDS[params.state]),),
         evidence=lambda params: Evidence(*_WANTED[params.state]),
         follow=_follow(settings, water=False),
     )
@@ -100,6 +108,7 @@ def _valve(settings: JrhszSettings) -> CommandSpec:
         params=Valve,
         check=addressed,
         after_loss=lambda params: _after_switching(settings, params.state, water=True),
+        acts=lambda params: (Act(_DEEDS[params.state]),),
         evidence=lambda params: Evidence(*_WANTED[params.state]),
         follow=_follow(settings, water=True),
     )

@@ -6,14 +6,15 @@ Pure. What happens after a lost answer follows the last column of METRICS 4.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.domain.command import AfterLoss, CommandSpec, Evidence, NoParams, Order, Status
 from bridge.domain.errors import Rejection
+from bridge.domain.interlocks import Act, Deed
 from bridge.domain.text import Json
 from bridge.vendors.wmj.codec import PROTECTION
-from bridge.vendors.wmj.frame import FrameError, disabled, encode
+from bridge.vendors.wmj.frame import FrameError, disabled, encode, switch_of
 from bridge.vendors.wmj.params import (
     Alarms,
     Breaker,
@@ -97,6 +98,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             params=Breaker,
             after_loss=after_switching,
             evidence=lambda params: Evidence("switch_state", params.state),
+            acts=lambda params: (Act(_DEEDS[params.state]),),
         ),
         CommandSpec(
             "pulse_on",
@@ -104,6 +106,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             params=Pulse,
             idempotent=False,
             check=_delays,
+            acts=lambda params: (Act(Deed.SWITCH_ON), Act(Deed.SWITCH_OFF, after_s=params.delay_s)),
             after_loss=lambda _params: _NEVER_AGAIN,
         ),
         CommandSpec(
@@ -112,6 +115,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             params=Pulse,
             idempotent=False,
             check=_delays,
+            acts=lambda params: (Act(Deed.SWITCH_OFF), Act(Deed.SWITCH_ON, after_s=params.delay_s)),
             after_loss=lambda _params: _NEVER_AGAIN,
         ),
         CommandSpec(
@@ -164,6 +168,7 @@ def _protecting(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             dangerous_if=_is_dangerous_frame,
             check=_is_frame,
             after_loss=_after_frame,
+            acts=_acts_of_frame,
         ),
     )
 
@@ -210,6 +215,18 @@ def _after_frame(params: Any) -> AfterLoss:
         return _ONCE_MORE if may_repeat(order_frame(params)) else _NEVER_AGAIN
     except FrameError:
         return _NEVER_AGAIN
+
+
+def _acts_of_frame(params: Any) -> Sequence[Act]:
+    """A raw frame is no way around the interlocks."""
+    try:
+        switched = switch_of([order_frame(params)])
+    except FrameError:
+        return ()
+    return () if switched is None else (Act(Deed.SWITCH_ON if switched else Deed.SWITCH_OFF),)
+
+
+_DEEDS = {"on": Deed.SWITCH_ON, "off": Deed.SWITCH_OFF}
 
 
 def _delays(order: Order) -> None:

@@ -18,6 +18,7 @@ from tests.fakes.vendor import (
     offline,
     rate_limited,
     refused,
+    taken,
 )
 
 
@@ -205,3 +206,17 @@ async def test_the_next_command_of_the_device_goes_on_after_any_failure(
     assert harness.final("c1")["final"]
     assert harness.final("c2")["final"]
     assert harness.dispatcher.under_way() == 0
+
+
+async def test_nobody_has_the_gateway_repeat_what_runs_once(harness: Harness) -> None:
+    harness.vendor.will("recharge", taken("t-p1"))
+    harness.vendor.will("valve", taken(7))
+    await harness.command("home/D1/cmd/recharge", {"id": "p1", "charge_value": 5})
+    await harness.command("home/D1/cmd/valve", {"id": "v1", "state": "close"})
+    for name in ("p1", "t-p1"):
+        (ack,) = await harness.command("home/D1/cmd/again", {"of": name})
+        assert (ack["status"], ack["code"]) == ("rejected", "not_allowed")
+        assert ack["message"] == "'recharge' (p1) is never executed a second time"
+    for other in ("v1", 7, "unheard-of", 99):
+        acks = await harness.command("home/D1/cmd/again", {"of": other})
+        assert acks[-1]["status"] == "succeeded"

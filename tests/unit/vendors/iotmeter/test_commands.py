@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,7 @@ from bridge.contract.commands import CommandMessage, open_envelope, validate
 from bridge.domain.command import Status
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import Rejection
+from bridge.domain.interlocks import Act, Deed
 from bridge.domain.text import dumps, loads
 from tests.unit.vendors.iotmeter.bench import METER, NOW, OTHER, RTU, Scripted, fixture
 
@@ -88,6 +90,43 @@ def test_only_what_needs_the_control_login_is_parked_with_it(bench: Scripted) ->
     without = {name for name in DEVICE | ACCOUNT if bench.spec(name).part == ""}
     assert without == {"read", "history", "refresh_inventory"}
     assert {bench.spec(name).part for name in DEVICE | ACCOUNT} == {"", "control"}
+
+
+CHARGING = "iotmeterv1.prepay.remotecharge"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "acts"),
+    [
+        (CHARGING, {"charge_value": 12.5}, [Act(Deed.RECHARGE, Decimal("12.5"), device=METER)]),
+        (
+            "iotmeter.prepay.openaccount",
+            {"charge_value": "7"},
+            [Act(Deed.RECHARGE, Decimal(7), device=METER)],
+        ),
+        (CHARGING, {}, [Act(Deed.RECHARGE, None, device=METER)]),
+        (CHARGING, {"charge_value": -5}, [Act(Deed.RECHARGE, None, device=METER)]),
+        ("iotmeterv1.common.setvalveon", {}, [Act(Deed.VALVE_OPEN, device=METER)]),
+        ("iotmeterv1.common.releaseforce", {}, [Act(Deed.VALVE_OPEN, device=METER)]),
+        ("iotmeterv1.prepay.getprice", {}, []),
+    ],
+)
+def test_a_task_counts_for_the_interlocks_whichever_command_brings_it(
+    bench: Scripted, kind: str, data: dict[str, Any], acts: list[Act]
+) -> None:
+    batch = {"tasks": [{"target_comm_no": METER, "ctrl_type": kind, "ctrl_data": data}]}
+    record = RECORD | {"target_comm_no": METER, "ctrl_type": kind, "ctrl_data": json.dumps(data)}
+    for name, params in (
+        ("add_tasks", batch),
+        ("update_task", record),
+        ("update_tasks", {"tasks": [record]}),
+    ):
+        assert list(bench.spec(name).acts(given(bench, name, params))) == acts
+
+
+def test_what_a_recharge_adds_is_counted_to_the_last_digit(bench: Scripted) -> None:
+    params = given(bench, "recharge", CHARGE | {"charge_value": 0.1})
+    assert bench.spec("recharge").acts(params) == (Act(Deed.RECHARGE, Decimal("0.1")),)
 
 
 def test_what_is_not_idempotent_says_so(bench: Scripted) -> None:

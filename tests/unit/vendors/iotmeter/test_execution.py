@@ -536,6 +536,24 @@ async def test_money_is_not_retried(bench: Scripted, suffix: str) -> None:
     assert bench.effect.count == 0
 
 
+@pytest.mark.parametrize("rule", [{"min_switch_interval": "5m"}, {"devices": {METER: {"max_load_w": "1"}}}])
+async def test_a_retry_is_no_way_around_the_interlocks_for_switching(
+    make: Callable[..., Scripted], rule: dict[str, Any]
+) -> None:
+    bench = make(interlocks=rule)
+    for suffix in ("common.setvalveon", "common.setvalveoff", "common.releaseforce"):
+        bench.cloud.will(good(task(6, suffix)))
+        with pytest.raises(Rejection, match="under interlocks") as rejected:
+            await bench.run("retry", {"ctrl_id": 15})
+        assert rejected.value.code == "interlock"
+        bench.cloud.will(good(task(6, suffix)))
+        with pytest.raises(Rejection, match="under interlocks"):
+            await bench.run("retry_tasks", {"ctrl_ids": [15]}, device=None)
+    bench.cloud.will(good(task(6, "prepay.getprice")), good(15))
+    assert (await bench.run("retry", {"ctrl_id": 15})).status is Status.SUCCEEDED
+    assert bench.effect.count == 1
+
+
 async def test_a_retry_is_never_repeated(bench: Scripted) -> None:
     bench.cloud.will(good(task(6)), httpx.Response(401))
     with pytest.raises(Refused) as refused:
