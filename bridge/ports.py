@@ -10,7 +10,9 @@ from typing import Protocol
 
 from bridge.domain.command import CommandSpec, Order, Outcome, Preview
 from bridge.domain.device import Device
+from bridge.domain.history import HistoryStep, Period, Reach
 from bridge.domain.observation import Batch
+from bridge.domain.text import Json
 
 
 class Clock(Protocol):
@@ -143,12 +145,37 @@ class Executor(Protocol):
         ...
 
 
+class History(Protocol):
+    """The past of an account's devices, as the vendor keeps it. Used by `flow.backfill` and by nobody else: that
+    is where the steps are taken in, held in order and continued after a restart."""
+
+    def reach(self, device: Device) -> Reach | None:
+        """How far back the vendor keeps this device's past; None where it keeps none. Pure."""
+        ...
+
+    def period(self, order: Order) -> Period:
+        """What the parameters of a `history` command mean. Pure. Raises Rejection."""
+        ...
+
+    def read(self, device: Device, period: Period, cursor: Json) -> AsyncIterator[HistoryStep]:
+        """The device's records of the period, one call per step, all in the HISTORY lane, oldest windows first.
+        `cursor`: None, or that of the last step taken; the call of that step is not made again, and after the last
+        step there is nothing more to call. Each step is on disk before the next call is made. Raises VendorError, and
+        Rejection for a period that the vendor cannot serve."""
+        ...
+
+
 class VendorAdapter(Executor, Protocol):
     """One account at one vendor. It returns values; it never publishes and never persists."""
 
     @property
     def push(self) -> PushDoor | None:
         """The door for the vendor's calls, None where the vendor never calls."""
+        ...
+
+    @property
+    def history(self) -> History | None:
+        """The past of its devices, None where the vendor keeps none."""
         ...
 
     async def inventory(self) -> Sequence[Device]:

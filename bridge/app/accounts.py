@@ -13,6 +13,7 @@ from bridge.config import Configuration, effective_limits
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
 from bridge.domain.quantity import duration_text
+from bridge.flow.backfill import Backfill, Source
 from bridge.flow.health import AccountHealth
 from bridge.flow.hearing import Hearing
 from bridge.flow.intake import Intake
@@ -48,6 +49,7 @@ class Surroundings:
     rng: Rng
     shared_windows: SharedSlots = field(default_factory=dict)
     fresh_store: bool = False
+    backfill: Backfill | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +76,13 @@ class Account:
             self.settings.push.allow_from,
             self.adapter.push,
         )
+
+    def source(self) -> Source | None:
+        """Where its devices' past comes from, if the vendor keeps one."""
+        history = self.adapter.history
+        if history is None:
+            return None
+        return Source(history, self.gate.limits(), calling=lambda: self.http.calling)
 
     def start(self) -> None:
         """Begins to poll."""

@@ -13,7 +13,9 @@ from bridge.config import Configuration
 from bridge.domain.errors import VendorError
 from bridge.domain.observation import Observation
 from bridge.flow.desk import clear, device_from
+from bridge.flow.history import HistoryExecutor
 from bridge.pace.gate import SlotNote
+from bridge.ports import Executor
 from bridge.push.doors import Door
 from bridge.store.protocols import Tx
 from bridge.vendorkit.settings import AccountSettings
@@ -98,12 +100,18 @@ class Fleet:
         spec = self._vendors[settings.vendor]
         account = build_account(settings, spec, configuration, self._around, notes)
         self.accounts[settings.id] = account
-        self._around.roster.enter(account.policy, account.adapter, default_kind(spec))
+        executor: Executor = account.adapter
+        backfill, source = self._around.backfill, account.source()
+        if backfill is not None:
+            executor = HistoryExecutor(settings.id, account.adapter, backfill)
+        self._around.roster.enter(account.policy, executor, default_kind(spec))
         self._around.health.enter(settings.id)
         await self._recall_devices(account)
         if spec.local_inventory:
             with contextlib.suppress(VendorError):
                 await account.poller.refresh()
+        if backfill is not None and source is not None:
+            backfill.enter(settings.id, source)
         return account
 
     async def _recall_devices(self, account: Account) -> None:
@@ -116,6 +124,8 @@ class Fleet:
     async def _end(self, name: str) -> None:
         """Of a changed account the roster keeps what it knows, so that no command falls into the gap."""
         account = self.accounts.pop(name)
+        if self._around.backfill is not None:
+            await self._around.backfill.leave(name)
         await account.stop()
         task = asyncio.get_running_loop().create_task(self._retire(account), name=f"retire-{name}")
         self._retired.add(task)

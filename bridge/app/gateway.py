@@ -28,11 +28,14 @@ from bridge.domain.observation import Batch, Observation
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
 from bridge.flow.admission import Admission
+from bridge.flow.backfill import Backfill
+from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.carrier import Carrier
 from bridge.flow.desk import clear
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
+from bridge.flow.history import GatewayBackfill, wake_on_end
 from bridge.flow.intake import Intake, IntakeOptions
 from bridge.flow.janitor import Janitor, StateFlusher
 from bridge.flow.roster import Roster
@@ -53,6 +56,7 @@ from bridge.vendorkit.spec import VendorSpec
 log = logging.getLogger("bridge")
 
 STOP_COMMANDS_S = 3.0
+STOP_HISTORY_S = 2.0
 STOP_DRAIN_S = 3.0
 
 
@@ -119,6 +123,8 @@ class Gateway:
         self.carrier = Carrier(self.store, self.roster, self.settler, clock, self.health)
         self.dispatcher = Dispatcher(self.store, self.carrier, clock)
         self.admission = Admission(self.store, self.roster, self.settler, topics, clock)
+        self.book = BackfillBook(self.intake, clock)
+        self.backfill = Backfill(self.store, self.book, self.roster, self.health, clock)
         self.flusher = StateFlusher(self.intake, self.roster, clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, clock, configuration.commands.remember)
         self.publisher = Publisher(self.store, clock)
@@ -130,6 +136,8 @@ class Gateway:
         self.settler.on_settled = self._command_settled
         self.settler.on_nudge = self.carrier.wake
         self.admission.on_accepted = self.dispatcher.submit
+        for origin in (BackfillOrigin.HISTORY, BackfillOrigin.COMMAND):
+            self.book.on_ended(origin, wake_on_end(self.carrier.wake))
         self.admission.on_rejected = lambda code: self.metrics.rejected.labels(code).inc()
 
     async def run(self) -> None:
@@ -160,6 +168,7 @@ class Gateway:
             self._clock,
             self._rng,
             fresh_store=fresh,
+            backfill=self.backfill,
         )
         self.fleet = Fleet(self._source.vendors, around)
         self.reporter = Reporter(
@@ -214,6 +223,9 @@ class Gateway:
 
     def _enter_gateway(self) -> None:
         commands = self.configuration.commands
+        self._past = GatewayBackfill(
+            self.backfill, self.roster, lambda: sorted(self.fleet.accounts), self._clock
+        )
         self._executor = GatewayExecutor(
             self.store,
             self.roster,
@@ -222,6 +234,7 @@ class Gateway:
             reload=self.reload,
             refresh=self.fleet.refresh,
             diagnostics=self.reporter.diagnostics,
+            backfill=self._past,
             accounts=lambda: sorted(self.fleet.accounts),
         )
         policy = AccountPolicy(GATEWAY, GATEWAY, allow=commands.allow, confirm=frozenset(commands.confirm))
@@ -264,6 +277,7 @@ class Gateway:
             )
         ]
         self.fleet.start()
+        await self.backfill.start()
         stop = asyncio.get_running_loop().create_task(self._stop.wait())
         done, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -279,6 +293,7 @@ class Gateway:
             await self.http.stop()
         if hasattr(self, "fleet"):
             await self.fleet.stop()
+            await self.backfill.aclose(STOP_HISTORY_S)
         await self.dispatcher.aclose(STOP_COMMANDS_S)
         with contextlib.suppress(StoreError):
             for name, device in await self.store.run(lambda tx: list(tx.devices.dirty())):

@@ -40,6 +40,8 @@ class Desk:
     behind: dict[str, int] = field(default_factory=dict)
     described: dict[str, Device] = field(default_factory=dict)
     anomalies: list[str] = field(default_factory=list)
+    fresh: int = 0
+    """How many records were published."""
     _rows: dict[str, DeviceRow] = field(default_factory=dict)
 
     @property

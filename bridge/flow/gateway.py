@@ -22,6 +22,7 @@ from bridge.domain.device import Device
 from bridge.domain.errors import ConfigError, Rejection, VendorError
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
+from bridge.flow.history import GatewayBackfill
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.ports import Clock, Effect
@@ -65,6 +66,7 @@ class GatewayExecutor:
         reload: Callable[[], Awaitable[Json]],
         refresh: Callable[[str], Awaitable[int]],
         diagnostics: Callable[[], Awaitable[Json]],
+        backfill: GatewayBackfill,
         accounts: Callable[[], Sequence[str]],
     ) -> None:
         self._store = store
@@ -74,6 +76,7 @@ class GatewayExecutor:
         self._reload = reload
         self._refresh = refresh
         self._diagnostics = diagnostics
+        self._backfill = backfill
         self._accounts = accounts
         self._specs = self._offer()
 
@@ -94,11 +97,13 @@ class GatewayExecutor:
                 return await self._store.run(lambda tx: self._unlock(tx, order.params))
             case "diagnostics":
                 return Outcome(Status.SUCCEEDED, result=await self._diagnostics())
+            case "backfill":
+                return await self._backfill.execute(order, effect)
         raise Rejection("unknown_command", order.spec.name)
 
     async def probe(self, order: Order) -> Outcome | None:
-        """See `ports.Executor`. Nothing here is asynchronous."""
-        return None
+        """See `ports.Executor`."""
+        return await self._backfill.probe(order) if order.spec.name == "backfill" else None
 
     def preview(self, order: Order) -> Preview:
         """See `ports.Executor`: no vendor is involved."""
@@ -123,6 +128,7 @@ class GatewayExecutor:
             spec("lock", "From now on every command that changes a device is rejected.", LockParams),
             spec("unlock", "Takes maintenance locks away.", LockParams),
             spec("diagnostics", "Versions, queues, budgets, accounts; no secret."),
+            self._backfill.spec(),
         )
         return {offer.name: offer for offer in offers}
 

@@ -62,10 +62,12 @@ class IntakeOptions:
 
 @dataclass(slots=True)
 class Taken:
-    """What became of a batch: its records (also those known before), and whether the whole message was known."""
+    """What became of a batch: its records (also those known before), how many of them were new and published, and
+    whether the whole message was known."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     duplicate: bool = False
+    fresh: int = 0
 
 
 class Intake:
@@ -111,11 +113,13 @@ class Intake:
 
     def take_onto(self, desk: Desk, observations: Sequence[Observation], taken: Taken) -> None:
         """Takes observations onto an open desk."""
+        before = desk.fresh
         for observation in observations:
             self._take_one(desk, observation, taken)
             if self.confirms is not None:
                 self.confirms.by_evidence(desk, observation)
             desk.tx.after_commit(partial(self.on_taken, desk.policy.account, observation))
+        taken.fresh += desk.fresh - before
 
     def desk(self, tx: Tx, policy: AccountPolicy) -> Desk:
         """An empty desk for an account."""

@@ -121,6 +121,7 @@ class Janitor:
             tx.journal.forget_before(
                 now_ms - int(self.remember_s * 1000), now_ms - int(REMEMBERED_S * 1000), counting
             )
+            tx.backfills.forget_before(now_ms - int(self.remember_s * 1000))
             tx.seen.forget_bodies_before(now_ms - int(BODIES_FOR_S * 1000))
             tx.seen.forget_before(now_ms - int(SEEN_FOR_S * 1000))
 

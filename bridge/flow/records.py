@@ -46,6 +46,7 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
         metrics = guard_counters(desk, row, metrics, ts_ms)
         record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "telemetry", record, Class.TELEMETRY)
+    desk.fresh += 1
     _merge(desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced)
     return record
 
@@ -132,6 +133,7 @@ def _take_suspect(
     if not desk.tx.seen.record(desk.policy.account, row.device, ts_ms, fingerprint(metrics), desk.now_ms):
         return record
     desk.publish(row, "history", record, Class.HISTORY)
+    desk.fresh += 1
     today = desk.now_ms // 86_400_000
     if row.suspect_day != today:
         row.suspect_day = today

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from bridge.contract.publication import Publication
@@ -491,6 +492,99 @@ class VaultTable(Protocol):
         ...
 
 
+class BackfillState(StrEnum):
+    """Where a backfill of one device stands."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class BackfillRow:
+    """The reading of one device's past, from `start_ms` until before `end_ms` (Unix milliseconds).
+
+    `ref` groups what was asked for together; `asked_by` names the latest wish (a command's id). `origin` is a
+    `flow.backfill.BackfillOrigin`. `cursor` is the vendor's place to go on from. `records` counts what was published,
+    `known` what had been published before. `done` of about `total` calls are made. `complete_ms`: everything before
+    is published. `failures` in a row; not again before `next_ms`. `code`, `message`: the last trouble, or why it
+    failed. `expires_ms`: no call leaves after that.
+    """
+
+    key: int
+    ref: str
+    origin: str
+    account: str
+    device: str
+    start_ms: int
+    end_ms: int
+    created_ms: int
+    updated_ms: int
+    interval_s: int | None = None
+    asked_by: str = ""
+    cursor: Json = None
+    state: BackfillState = BackfillState.OPEN
+    records: int = 0
+    known: int = 0
+    done: int = 0
+    total: int = 0
+    complete_ms: int | None = None
+    failures: int = 0
+    next_ms: int | None = None
+    code: str | None = None
+    message: str = ""
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReading:
+    """A reading that waits until all earlier ones are there. `body`: what `flow.backfill` needs to make it again."""
+
+    at_ms: int
+    body: Json
+
+
+class BackfillTable(Protocol):
+    """Backfills: of each device and period where it stands, and what waits to be published in order."""
+
+    def insert(self, row: BackfillRow) -> int:
+        """Adds a row (its `key` is ignored); returns the key."""
+        ...
+
+    def save(self, row: BackfillRow) -> None:
+        """Writes the row back."""
+        ...
+
+    def get(self, key: int) -> BackfillRow | None:
+        """By key."""
+        ...
+
+    def of_ref(self, ref: str) -> Sequence[BackfillRow]:
+        """All that were asked for together, in the order of asking."""
+        ...
+
+    def unfinished(self) -> Sequence[BackfillRow]:
+        """Open ones, in the order of asking."""
+        ...
+
+    def drop(self, ref: str) -> None:
+        """Forgets a group, with what it holds."""
+        ...
+
+    def hold(self, key: int, readings: Iterable[HeldReading]) -> None:
+        """Keeps readings until they are taken; the same one once."""
+        ...
+
+    def take_held(self, key: int, before_ms: int | None) -> Sequence[HeldReading]:
+        """Removes and returns what is held from before this instant (None: all), in the order of time."""
+        ...
+
+    def forget_before(self, ms: int) -> None:
+        """Deletes those that ended earlier."""
+        ...
+
+
 class Tx(Protocol):
     """One transaction under way."""
 
@@ -518,6 +612,8 @@ class Tx(Protocol):
     def budgets(self) -> BudgetTable: ...
     @property
     def vault(self) -> VaultTable: ...
+    @property
+    def backfills(self) -> BackfillTable: ...
 
     def after_commit(self, done: Done) -> None:
         """`done` runs in the event loop, in order, once this is on disk; not at all if it is rolled back."""

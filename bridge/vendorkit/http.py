@@ -134,6 +134,7 @@ class VendorHttp:
         self.answers = 0
         """How many calls brought an answer below 400."""
         self._held: dict[str, float] = {}
+        self._under_way = 0
         self._client = httpx.AsyncClient(
             transport=transport,
             verify=tls if tls is not None else True,
@@ -148,6 +149,11 @@ class VendorHttp:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+    @property
+    def calling(self) -> bool:
+        """Whether a request is on its way, or its answer."""
+        return self._under_way > 0
 
     def url(self, call: Call) -> str:
         """The full URL of a call, without its query."""
@@ -197,6 +203,7 @@ class VendorHttp:
     async def _send(self, call: Call, slot: Slot) -> Reply:
         started = self._clock.monotonic()
         outcome = "lost"
+        self._under_way += 1
         try:
             response = await self._client.send(self._request(call))
             outcome = "ok" if response.status_code < 400 else f"http_{response.status_code}"
@@ -211,6 +218,7 @@ class VendorHttp:
                 outcome = "not_sent"
             raise _translated(error, call.operation) from None
         finally:
+            self._under_way -= 1
             self._observer(call.operation, outcome, self._clock.monotonic() - started)
         await self._heed(call, response)
         if response.status_code >= 500:

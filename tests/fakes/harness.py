@@ -23,11 +23,14 @@ from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Batch, Observation, Origin, Reading, Value
 from bridge.domain.text import Json, dumps, loads
 from bridge.flow.admission import Admission
+from bridge.flow.backfill import Backfill, Source
+from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.carrier import Carrier
 from bridge.flow.desk import device_from
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
+from bridge.flow.history import GatewayBackfill, HistoryExecutor, wake_on_end
 from bridge.flow.intake import Intake, IntakeOptions, Taken
 from bridge.flow.janitor import Janitor, StateFlusher
 from bridge.flow.roster import Roster
@@ -178,6 +181,10 @@ class Harness:
         self.carrier = Carrier(self.store, self.roster, self.settler, self.clock, self.health)
         self.dispatcher = Dispatcher(self.store, self.carrier, self.clock)
         self.admission = Admission(self.store, self.roster, self.settler, self.topics, self.clock)
+        self.book = BackfillBook(self.intake, self.clock)
+        self.backfill = Backfill(self.store, self.book, self.roster, self.health, self.clock)
+        for origin in (BackfillOrigin.HISTORY, BackfillOrigin.COMMAND):
+            self.book.on_ended(origin, wake_on_end(self.carrier.wake))
         self.flusher = StateFlusher(self.intake, self.roster, self.clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, self.clock, remember_s=7 * 86400.0)
         self.intake.confirms = self.settler
@@ -192,6 +199,7 @@ class Harness:
         await self.dispatcher.adopt()
         for account, name in await self.store.run(lambda tx: list(tx.devices.dirty())):
             self.flusher.behind(account, name, 0.0)
+        await self.backfill.start()
         self._flushing = asyncio.ensure_future(self.flusher.run())
         await self.clock.settle()
 
@@ -204,6 +212,7 @@ class Harness:
             reload=self._reload,
             refresh=self._refresh,
             diagnostics=self._diagnostics,
+            backfill=GatewayBackfill(self.backfill, self.roster, lambda: [ACCOUNT], self.clock),
             accounts=lambda: [ACCOUNT],
         )
         self.roster.enter(AccountPolicy(GATEWAY, GATEWAY), executor, DeviceKind.METER)
@@ -219,7 +228,10 @@ class Harness:
 
     async def enter_account(self) -> None:
         """The account begins: the devices of the database first, then the inventory."""
-        self.roster.enter(self.policy, self.vendor, DeviceKind.BREAKER)
+        executor = HistoryExecutor(ACCOUNT, self.vendor, self.backfill)
+        self.roster.enter(self.policy, executor, DeviceKind.BREAKER)
+        if self.vendor.history is not None:
+            self.backfill.enter(ACCOUNT, Source(self.vendor.history))
         self.health.enter(ACCOUNT)
         rows = await self.store.run(lambda tx: list(tx.devices.of_account(ACCOUNT)))
         known = [device_from(self.policy, row, DeviceKind.BREAKER) for row in rows]

@@ -40,7 +40,7 @@ from bridge.domain.errors import (
 from bridge.domain.interlocks import Act, Deed
 from bridge.domain.observation import Batch, Observation, Origin, Reading, Value
 from bridge.domain.text import Json
-from bridge.ports import Clock, Effect, PollTask, PushDoor
+from bridge.ports import Clock, Effect, History, PollTask, PushDoor
 
 ACCOUNT = "home"
 VENDOR = "fake"
@@ -170,6 +170,15 @@ DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
     )
 }
 
+
+class HistorySpan(Params):
+    start: str
+    end: str
+    interval_s: int | None = None
+
+
+HISTORY_COMMAND = CommandSpec("history", "reads the past", HistorySpan, writes=False)
+
 ACCOUNT_COMMANDS: Mapping[str, CommandSpec] = {
     spec.name: spec
     for spec in (
@@ -267,6 +276,7 @@ class FakeVendor:
     scripts: dict[str, deque[Script]] = field(default_factory=dict)
     on_effect: Callable[[Done], None] = lambda _done: None
     push: PushDoor | None = None
+    history: History | None = None
     polls: list[Batch | VendorError] = field(default_factory=list)
 
     def will(self, command: str, *scripts: Script) -> None:
@@ -277,6 +287,8 @@ class FakeVendor:
         return sum(done.id == command_id for done in self.effects)
 
     def commands(self, device: Device | None) -> Mapping[str, CommandSpec]:
+        if device is not None and self.history is not None:
+            return {**DEVICE_COMMANDS, "history": HISTORY_COMMAND}
         return ACCOUNT_COMMANDS if device is None else DEVICE_COMMANDS
 
     async def execute(self, order: Order, effect: Effect) -> Outcome:

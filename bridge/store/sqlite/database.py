@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from bridge.contract.publication import Class
 from bridge.domain.errors import StoreError
 from bridge.store.protocols import Done, OutboxRow, Tx
+from bridge.store.sqlite.backfills import SqliteBackfills
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
 from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
 from bridge.store.sqlite.outbox import SqliteOutbox
@@ -82,6 +83,7 @@ class SqliteTx:
         self.locks = SqliteLocks(db)
         self.budgets = SqliteBudgets(db)
         self.vault = SqliteVault(db)
+        self.backfills = SqliteBackfills(db)
         self.hooks: list[Done] = []
 
     def after_commit(self, done: Done) -> None:

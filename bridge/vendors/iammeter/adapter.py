@@ -9,9 +9,9 @@ from bridge.domain.command import CommandSpec, Order, Outcome, Preview
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.observation import Batch
 from bridge.pace.limits import Lane
-from bridge.ports import Effect, PollTask, PushDoor
+from bridge.ports import Effect, History, PollTask, PushDoor
 from bridge.vendorkit.spec import Kit
-from bridge.vendors.iammeter import codec, history, requests
+from bridge.vendors.iammeter import codec, requests
 from bridge.vendors.iammeter.api import IammeterApi
 from bridge.vendors.iammeter.auth import Keys
 from bridge.vendors.iammeter.commands import (
@@ -21,14 +21,15 @@ from bridge.vendors.iammeter.commands import (
     serial_of,
     site_commands,
 )
-from bridge.vendors.iammeter.execution import DAY_INTERVAL_S, Execution
+from bridge.vendors.iammeter.execution import Execution
 from bridge.vendors.iammeter.faults import WrongShape
 from bridge.vendors.iammeter.inventory import Inventory
 from bridge.vendors.iammeter.latest import Latest
 from bridge.vendors.iammeter.notes import Notes
-from bridge.vendors.iammeter.params import LONGEST_BALANCE, AnalysisSpan, analysis_days, history_span
+from bridge.vendors.iammeter.params import AnalysisSpan, analysis_days
+from bridge.vendors.iammeter.past import Past
 from bridge.vendors.iammeter.polling import Polling
-from bridge.vendors.iammeter.requests import Ask, Days
+from bridge.vendors.iammeter.requests import Ask
 from bridge.vendors.iammeter.settings import IammeterSettings
 from bridge.vendors.iammeter.zones import Zones
 
@@ -46,7 +47,8 @@ class IammeterAdapter:
         self._zones = Zones(notes, settings.timezone, self._inventory.meters_of)
         self._polling = Polling(self._api, self._latest, notes, self._zones, settings, kit)
         self._execution = Execution(self._api, self._latest, self._inventory, self._zones, settings, kit)
-        counter = Counter(self._api, self._latest, self._zones, kit.clock)
+        self._past = Past(self._api, self._latest, self._zones, settings, kit)
+        counter = Counter(self._api, self._latest, self._zones, self._past, kit.clock)
         self._meter_commands = meter_commands(counter)
         self._site_commands = site_commands(counter)
         self._account_commands = account_commands(counter)
@@ -55,6 +57,11 @@ class IammeterAdapter:
     def push(self) -> PushDoor | None:
         """The vendor never calls."""
         return None
+
+    @property
+    def history(self) -> History:
+        """See `past`."""
+        return self._past
 
     def commands(self, device: Device | None) -> Mapping[str, CommandSpec]:
         """By kind: meter or site."""
@@ -116,17 +123,7 @@ class IammeterAdapter:
         return requests.offline_analysis(sn, days, _minutes(params)), 1
 
     def _first_past(self, order: Order, device: Device) -> tuple[Ask, int]:
-        is_site = device.kind is DeviceKind.SOLAR_PLANT
-        zone = self._zones.of_site(device.native_id) if is_site else self._zones.of_meter(device)
-        now, interval_s = self._kit.clock.now(), order.params.interval_s
-        start, end = history_span(order.params, zone or UTC, now, reach=LONGEST_BALANCE)
-        grouping: history.Grouping = "day" if interval_s == DAY_INTERVAL_S else "hour"
-        longest = history.LONGEST_DAYS[grouping] if is_site else history.whole_days(interval_s)
-        first, last = (at.astimezone(zone or UTC).date() for at in (start, end))
-        days: list[Days] = history.chunks(first, last, longest)
-        if is_site:
-            return requests.energy_history(device.native_id, days[0], grouping), len(days)
-        return requests.history(device.native_id, days[0], interval_s, advanced=True), len(days)
+        return self._past.first(device, self._past.period(order))
 
 
 def _minutes(params: AnalysisSpan) -> int:

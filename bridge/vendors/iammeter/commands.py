@@ -19,20 +19,15 @@ from bridge.vendors.iammeter import requests
 from bridge.vendors.iammeter.api import IammeterApi
 from bridge.vendors.iammeter.latest import Latest
 from bridge.vendors.iammeter.params import (
-    LATEST_MONTH,
-    LONGEST_BALANCE,
+    UNSURE,
     AnalysisSpan,
     HistorySpan,
     analysis_days,
-    history_span,
 )
+from bridge.vendors.iammeter.past import Past
 from bridge.vendors.iammeter.requests import Ask
 from bridge.vendors.iammeter.zones import Zones
 
-HISTORY_PATIENCE_S = 600.0
-"""A history takes its time anyway; so long may it wait for its first slot."""
-
-_UNSURE = timedelta(days=1)
 _READ_AGAIN = AfterLoss(send_again=2, otherwise=Status.TIMED_OUT, message="no answer, asked three times")
 _ONCE = AfterLoss(otherwise=Status.FAILED, message="no answer; not repeated, there are five a day")
 
@@ -44,6 +39,7 @@ class Counter:
     api: IammeterApi
     latest: Latest
     zones: Zones
+    past: Past
     clock: Clock
 
     def read(self, order: Order) -> None:
@@ -62,18 +58,7 @@ class Counter:
 
     def history(self, order: Order) -> None:
         """Only what the vendor has."""
-        zone = self.zones.of_meter(order.device) if order.device is not None else None
-        slack = timedelta() if zone is not None else _UNSURE
-        history_span(order.params, zone or UTC, self._now(), reach=LATEST_MONTH, slack=slack)
-        day = self._now().date()
-        ask = requests.history(serial_of(order), (day, day), 300, advanced=True)
-        self._verify_room(ask, Lane.HISTORY, HISTORY_PATIENCE_S)
-
-    def balance(self, order: Order) -> None:
-        """Not more than a year."""
-        zone = self.zones.of_site(serial_of(order))
-        slack = timedelta() if zone is not None else _UNSURE
-        history_span(order.params, zone or UTC, self._now(), reach=LONGEST_BALANCE, slack=slack)
+        self.past.period(order)
 
     def refresh_inventory(self, _order: Order) -> None:
         """Only if the limit leaves a slot."""
@@ -81,12 +66,12 @@ class Counter:
 
     def _verify_days(self, order: Order) -> None:
         zone = self.zones.of_meter(order.device) if order.device is not None else None
-        slack = timedelta() if zone is not None else _UNSURE
+        slack = timedelta() if zone is not None else UNSURE
         analysis_days(order.params, zone or UTC, self._now(), slack=slack)
 
-    def _verify_room(self, ask: Ask, lane: Lane, patience_s: float = 0.0) -> None:
+    def _verify_room(self, ask: Ask, lane: Lane) -> None:
         wait_s = self.api.wait_s(ask, lane)
-        if wait_s > patience_s:
+        if wait_s > 0:
             at = rfc3339(self._now() + timedelta(seconds=ceil(wait_s)))
             raise Rejection("rate_limited", f"the vendor's limit is used up; the next slot is at {at}")
 
@@ -145,7 +130,7 @@ def site_commands(counter: Counter) -> Mapping[str, CommandSpec]:
         "reads the energy balance of past hours, or of days with an `interval_s` of 86400",
         params=HistorySpan,
         writes=False,
-        check=counter.balance,
+        check=counter.history,
         after_loss=lambda _params: _READ_AGAIN,
     )
     return {spec.name: spec}

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, timedelta, tzinfo
 
 from bridge.domain.command import Order, Outcome, Status
-from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import RateLimited, Refused
-from bridge.domain.observation import Described, Event, Observation, Origin, Reading
+from bridge.domain.device import Device
+from bridge.domain.observation import Described, Event, Origin
 from bridge.pace.limits import Lane
 from bridge.vendorkit.spec import Kit
-from bridge.vendors.iammeter import analysis, codec, history, requests
+from bridge.vendors.iammeter import analysis, codec, requests
 from bridge.vendors.iammeter.api import IammeterApi
-from bridge.vendors.iammeter.codec import Sample
-from bridge.vendors.iammeter.faults import WrongShape
 from bridge.vendors.iammeter.inventory import Inventory
 from bridge.vendors.iammeter.latest import Latest
-from bridge.vendors.iammeter.params import LATEST_MONTH, LONGEST_BALANCE, analysis_days, history_span
-from bridge.vendors.iammeter.polling import bucket_reading
+from bridge.vendors.iammeter.params import analysis_days
+from bridge.vendors.iammeter.past import no_zone
 from bridge.vendors.iammeter.requests import Days
 from bridge.vendors.iammeter.settings import IammeterSettings
 from bridge.vendors.iammeter.zones import Zones
-
-DAY_INTERVAL_S = 86400
 
 
 @dataclass(slots=True)
@@ -38,7 +33,6 @@ class Execution:
     settings: IammeterSettings
     kit: Kit
     _logged: set[str] = field(default_factory=set)
-    _only_basic: set[str] = field(default_factory=set)
 
     async def run(self, order: Order) -> Outcome:
         """As `VendorAdapter.execute`. May raise Rejection where only the site's time zone tells that a range is out
@@ -47,7 +41,6 @@ class Execution:
             return await self._refresh_inventory()
         actions: Mapping[str, Callable[[Order, Device], Awaitable[Outcome]]] = {
             "read": self._read,
-            "history": self._history,
             "power_analysis": self._power_analysis,
             "offline_analysis": self._offline_analysis,
         }
@@ -105,63 +98,6 @@ class Execution:
         ]
         return Outcome(Status.SUCCEEDED, result=_echo(days) | found.result, observations=gaps)
 
-    async def _history(self, order: Order, device: Device) -> Outcome:
-        if device.kind is DeviceKind.SOLAR_PLANT:
-            return await self._balance(order, device)
-        sn, zone = device.native_id, await self._zone(device)
-        start, end = history_span(order.params, zone, self.kit.clock.now(), reach=LATEST_MONTH)
-        interval_s: int = order.params.interval_s
-        found: dict[datetime, Reading] = {}
-        for days in _chunks(start, end, zone, history.whole_days(interval_s)):
-            try:
-                samples, at = await self._samples(device, days, interval_s)
-            except RateLimited as error:
-                if not found:
-                    raise
-                return _cut_short(error, found)
-            for sample in samples:
-                when = sample.observed_at
-                if when is not None and start <= when <= end and when not in found:
-                    for one in codec.reading(sn, sample, at, Origin.BACKFILL, self.kit.policy):
-                        found[when] = one
-        return _published(found)
-
-    async def _samples(self, device: Device, days: Days, interval_s: int) -> tuple[list[Sample], datetime]:
-        """One stretch of samples, by 4.5 where the times are named, else by 4.4."""
-        sn = device.native_id
-        if sn not in self._only_basic:
-            try:
-                told = await self.api.get(requests.history(sn, days, interval_s, advanced=True), Lane.HISTORY)
-                return history.advanced(told.data), told.received_at
-            except WrongShape:
-                self._only_basic.add(sn)
-        told = await self.api.get(requests.history(sn, days, interval_s, advanced=False), Lane.HISTORY)
-        offset_min = self.zones.offset_min(device)
-        order = self.settings.history_time_order
-        return history.basic(told.data, offset_min, order), told.received_at
-
-    async def _balance(self, order: Order, device: Device) -> Outcome:
-        """Buckets of a site that lie within the span as a whole (4.10)."""
-        zone = self.zones.of_site(device.native_id)
-        if zone is None:
-            raise _no_zone()
-        start, end = history_span(order.params, zone, self.kit.clock.now(), reach=LONGEST_BALANCE)
-        grouping: history.Grouping = "day" if order.params.interval_s == DAY_INTERVAL_S else "hour"
-        found: dict[datetime, Reading] = {}
-        for days in _chunks(start, end, zone, history.LONGEST_DAYS[grouping]):
-            try:
-                told = await self.api.get(
-                    requests.energy_history(device.native_id, days, grouping), Lane.HISTORY
-                )
-            except RateLimited as error:
-                if not found:
-                    raise
-                return _cut_short(error, found)
-            for bucket in history.balance(told.data, zone):
-                if start <= bucket.start and bucket.start + history.LENGTH[grouping] <= end:
-                    found[bucket.start] = bucket_reading(device.native_id, bucket, told.received_at)
-        return _published(found)
-
     async def _zone(self, device: Device) -> tzinfo:
         """The site's time zone, by a look at the meter's latest sample where nothing else told it."""
         zone = self.zones.of_meter(device)
@@ -170,7 +106,7 @@ class Execution:
             await self.latest.read(device.native_id, Lane.COMMAND)
             zone = self.zones.of_meter(device)
         if zone is None:
-            raise _no_zone()
+            raise no_zone()
         return zone
 
     def _log_unknown(self, operation: str, keys: Sequence[str]) -> None:
@@ -180,34 +116,6 @@ class Execution:
             self.kit.log.warning("analysis.unknown_keys", extra={"operation": operation, "keys": sorted(new)})
 
 
-def _no_zone() -> Refused:
-    return Refused("the site's time zone is not known yet: give the account a `timezone`", code="unsupported")
-
-
 def _echo(days: Days | None) -> dict[str, str]:
     """The window that was asked for; the vendor's own words on it win."""
     return {"window_start": days[0].isoformat(), "window_end": days[1].isoformat()} if days else {}
-
-
-def _chunks(start: datetime, end: datetime, zone: tzinfo, days: int) -> list[Days]:
-    return history.chunks(start.astimezone(zone).date(), end.astimezone(zone).date(), days)
-
-
-def _oldest_first(found: Mapping[datetime, Reading]) -> list[Observation]:
-    return [found[when] for when in sorted(found)]
-
-
-def _published(found: Mapping[datetime, Reading]) -> Outcome:
-    return Outcome(Status.SUCCEEDED, result={"records": len(found)}, observations=_oldest_first(found))
-
-
-def _cut_short(error: RateLimited, found: Mapping[datetime, Reading]) -> Outcome:
-    """What was read until the limit was used up is published all the same."""
-    return Outcome(
-        Status.FAILED,
-        "rate_limited",
-        f"not everything could be read: {error.message}",
-        vendor_code=error.native_code,
-        result={"records": len(found)},
-        observations=_oldest_first(found),
-    )

@@ -17,7 +17,8 @@ from bridge.vendors.iammeter.wire import date_of, time_of
 
 LONGEST_ANALYSIS_DAYS = 7
 LATEST_MONTH = timedelta(days=31)
-LONGEST_BALANCE = timedelta(days=366)
+UNSURE = timedelta(days=1)
+"""By how much a day may be wrong while the site's time zone is not known."""
 
 _DAY = timedelta(days=1)
 
@@ -55,12 +56,12 @@ class HistorySpan(Params):
 
 
 def moment(text: str, zone: tzinfo, *, is_end: bool = False) -> datetime:
-    """The instant that a parameter means; as an end a day means its last second. Raises Rejection."""
+    """The instant that a parameter means; as an end a day means that it is included. Raises Rejection."""
     day = date_of(text)
     local = time_of(text)
     try:
         if day is not None:
-            local = datetime.combine(day, time(23, 59, 59) if is_end else time())
+            local = datetime.combine(day + _DAY if is_end else day, time())
         return local.replace(tzinfo=zone).astimezone(UTC) if local is not None else parse_rfc3339(text)
     except (OverflowError, ValueError) as error:
         raise Rejection("invalid_params", f"{text!r}: {error}") from None
@@ -92,22 +93,6 @@ def analysis_days(
     if first < today - LATEST_MONTH - slack:
         raise Rejection("invalid_params", "start: the vendor has data of the latest month only")
     return first, last
-
-
-def history_span(
-    params: HistorySpan, zone: tzinfo, now: datetime, *, reach: timedelta, slack: timedelta = timedelta()
-) -> tuple[datetime, datetime]:
-    """Start and end in UTC, the end not in the future. `reach`: how far back the vendor's data go.
-
-    Raises Rejection if nothing is left, or if it reaches back too far.
-    """
-    start, end = moment(params.start, zone), moment(params.end, zone, is_end=True)
-    _verify_order(start, end)
-    if start > now + slack:
-        raise Rejection("invalid_params", "start: that time has not come yet")
-    if start < now - reach - _DAY - slack:
-        raise Rejection("invalid_params", f"start: expected within the latest {reach.days} days")
-    return start, min(end, now)
 
 
 def _day(text: str, zone: tzinfo) -> date:

@@ -21,7 +21,7 @@ from bridge.domain.observation import (
 from bridge.domain.text import Json, loads
 from bridge.domain.times import parse_rfc3339, rfc3339
 from bridge.pace.limits import Lane
-from bridge.ports import Effect, PollTask, PushDoor
+from bridge.ports import Effect, History, PollTask, PushDoor
 from bridge.vendorkit.http import Call
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.iotmeter.api import READINGS, ControlApi, DataApi
@@ -32,6 +32,7 @@ from bridge.vendors.iotmeter.codec import Codec
 from bridge.vendors.iotmeter.commands import account_commands, device_commands, rtu_commands
 from bridge.vendors.iotmeter.execution import Execution
 from bridge.vendors.iotmeter.notes import Notes
+from bridge.vendors.iotmeter.past import Past
 from bridge.vendors.iotmeter.preview import explanation, request_of
 from bridge.vendors.iotmeter.push import PlatformDoor
 from bridge.vendors.iotmeter.reader import Reader
@@ -61,11 +62,12 @@ class IotMeterAdapter:
         self._control = self._control_api()
         queue = self._task_queue()
         has_control = queue is not None
-        self._reader = Reader(self._data, self._codec, settings.zone)
+        self._reader = Reader(self._data, self._codec)
+        self._past = Past(self._data, self._codec, settings.zone, kit.clock)
         self._tasks = Execution(queue, self._reader, self._notes, kit, settings) if queue else None
         self._steering = Steering(queue, kit.policy.interlocks) if queue else None
         self._batches = Batches(queue, kit, self._notes, settings) if queue else None
-        self._device_commands = device_commands(settings.zone, control=has_control)
+        self._device_commands = device_commands(self._in_reach, control=has_control)
         self._rtu_commands = rtu_commands(self._device_commands)
         self._account_commands = account_commands(kit.policy, control=has_control)
         door = PlatformDoor(settings, kit.policy, self._codec, self._notes, kit.log)
@@ -89,6 +91,11 @@ class IotMeterAdapter:
     def push(self) -> PushDoor | None:
         """The receivers, where the account has them configured."""
         return self._push
+
+    @property
+    def history(self) -> History:
+        """See `past`."""
+        return self._past
 
     def commands(self, device: Device | None) -> Mapping[str, CommandSpec]:
         """By kind of device; an account without the control API only reads."""
@@ -155,8 +162,6 @@ class IotMeterAdapter:
         match order.spec.name:
             case "read":
                 return await self._reader.read(order)
-            case "history":
-                return await self._reader.history(order)
             case "refresh_inventory":
                 return await self._refreshed()
             case "cancel" if self._steering is not None:
@@ -180,6 +185,9 @@ class IotMeterAdapter:
             return await self._steering.probe(order)
         return await self._batches.probe(order)
 
+    def _in_reach(self, order: Order) -> None:
+        self._past.period(order)
+
     async def _refreshed(self) -> Outcome:
         devices = await self.inventory()
         return Outcome(
@@ -190,7 +198,7 @@ class IotMeterAdapter:
 
     def preview(self, order: Order) -> Preview:
         """The request, key and token masked."""
-        call = request_of(order, self._settings, self._data, self._control, self._kit.clock.now())
+        call = request_of(order, self._settings, self._data, self._past, self._control, self._kit.clock.now())
         return Preview(
             method=call.method,
             url=_with_query(self._kit.http.url(call), call),

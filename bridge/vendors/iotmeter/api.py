@@ -32,7 +32,7 @@ READINGS = "MeterData/GetRealList2"
 _FIRST_PAUSE_S = 1.0
 _REFUSED_FROM_THE_START = 3
 _REFUSED_SUDDENLY = 12
-_MOST_PAGES = 10_000
+MOST_PAGES = 10_000
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -97,7 +97,7 @@ class DataApi:
         is no page at all, but for the list of all meters, where it is hardly true: there it raises Missing."""
         everything = path == READINGS and "meter_comm_nos" not in conditions
         start = 0
-        for _ in range(_MOST_PAGES):
+        for _ in range(MOST_PAGES):
             try:
                 page = await self.page(path, conditions, start, lane, tries)
             except Missing:

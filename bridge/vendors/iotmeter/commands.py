@@ -43,7 +43,6 @@ from bridge.vendors.iotmeter.params import (
     TaskRecords,
     Valve,
     ctrl_data,
-    moment_at,
 )
 from bridge.vendors.iotmeter.tasks import METER, RTU, SUFFIXES, command_of
 from bridge.vendors.iotmeter.wire import encoded, local_text
@@ -75,9 +74,10 @@ _NEVER_AGAIN = AfterLoss(_PATIENT, message="no answer, and the platform does not
 _ONCE_MORE = AfterLoss(_SEARCHES, send_again=1, otherwise=Status.TIMED_OUT, message="no answer, sent twice")
 
 
-def device_commands(zone: tzinfo, *, control: bool) -> Mapping[str, CommandSpec]:
-    """What a meter takes; without the control API only what the data API can do."""
-    specs = [*_reading(zone), *(_by_control(_queued() + _steering()) if control else ())]
+def device_commands(in_reach: Checker, *, control: bool) -> Mapping[str, CommandSpec]:
+    """What a meter takes; without the control API only what the data API can do. `in_reach` raises Rejection for a
+    stretch of the past that makes no sense."""
+    specs = [*_reading(in_reach), *(_by_control(_queued() + _steering()) if control else ())]
     return {spec.name: spec for spec in specs}
 
 
@@ -91,11 +91,7 @@ def _by_control(specs: tuple[CommandSpec, ...]) -> tuple[CommandSpec, ...]:
     return tuple(replace(spec, part=CONTROL) for spec in specs)
 
 
-def _reading(zone: tzinfo) -> tuple[CommandSpec, ...]:
-    def is_stretch(order: Order) -> None:
-        if moment_at(order.params.start, zone) >= moment_at(order.params.end, zone):
-            raise Rejection("invalid_params", "start: expected a time before end")
-
+def _reading(in_reach: Checker) -> tuple[CommandSpec, ...]:
     return (
         CommandSpec(
             "read",
@@ -108,7 +104,7 @@ def _reading(zone: tzinfo) -> tuple[CommandSpec, ...]:
             "publishes the readings that the platform keeps of this stretch of time",
             params=History,
             writes=False,
-            check=is_stretch,
+            check=in_reach,
             after_loss=lambda _params: _ASK_AGAIN,
         ),
     )

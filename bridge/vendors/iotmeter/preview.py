@@ -13,11 +13,9 @@ from bridge.vendors.iotmeter.api import READINGS, ControlApi, DataApi
 from bridge.vendors.iotmeter.auth import MASK
 from bridge.vendors.iotmeter.batch import add_bodies
 from bridge.vendors.iotmeter.commands import task_body
-from bridge.vendors.iotmeter.params import moment_at
-from bridge.vendors.iotmeter.reader import HISTORY, history_bodies
+from bridge.vendors.iotmeter.past import Past
 from bridge.vendors.iotmeter.settings import IotMeterSettings
 from bridge.vendors.iotmeter.tasks import SUFFIXES
-from bridge.vendors.iotmeter.wire import month_windows
 
 _ONE_TASK = {
     "cancel": "CtrlData/Cancel",
@@ -34,16 +32,19 @@ _MANY_TASKS = {
 
 
 def request_of(
-    order: Order, settings: IotMeterSettings, data: DataApi, control: ControlApi | None, now: datetime
+    order: Order,
+    settings: IotMeterSettings,
+    data: DataApi,
+    past: Past,
+    control: ControlApi | None,
+    now: datetime,
 ) -> Call:
     """The first request that the command itself makes; a login, and what only looks around, are not shown."""
-    name, zone = order.spec.name, settings.zone
+    name = order.spec.name
     if order.device is not None and name == "read":
         return data.latest_call(order.device.native_id, Lane.READ, masked=True)
     if order.device is not None and name == "history":
-        windows = month_windows(moment_at(order.params.start, zone), moment_at(order.params.end, zone), zone)
-        conditions = history_bodies(order.device.native_id, windows)[0]
-        return data.list_call(HISTORY, conditions, 0, Lane.HISTORY, masked=True)
+        return past.first(order.device, past.period(order))
     if name == "refresh_inventory":
         conditions = {"orderby": "meter_comm_no", "sequence": "asc"}
         return data.list_call(READINGS, conditions, 0, Lane.INVENTORY, masked=True)

@@ -13,14 +13,13 @@ from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited, R
 from bridge.domain.observation import Batch, Described, Observation, Origin, Reading
 from bridge.domain.times import from_unix
 from bridge.pace.limits import Lane
-from bridge.ports import Effect, PollTask, PushDoor
+from bridge.ports import Effect, History, PollTask, PushDoor
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.jrhsz.api import JrhszApi, no_right
 from bridge.vendors.jrhsz.auth import Session
 from bridge.vendors.jrhsz.catalogue import TIME_OF_USE as TIME_OF_USE_TYPES
 from bridge.vendors.jrhsz.codec import Codec, table_no_of, type_code_of
 from bridge.vendors.jrhsz.commands import (
-    HISTORY_CHUNK,
     account_commands,
     addressed,
     device_commands,
@@ -28,7 +27,7 @@ from bridge.vendors.jrhsz.commands import (
 )
 from bridge.vendors.jrhsz.execution import READ_BACK, Execution
 from bridge.vendors.jrhsz.notes import Covered, DateStyle, Overlap, Wakes
-from bridge.vendors.jrhsz.params import moment
+from bridge.vendors.jrhsz.past import Past
 from bridge.vendors.jrhsz.roll import INVENTORY, Roll, Walk
 from bridge.vendors.jrhsz.settings import JrhszSettings
 from bridge.vendors.jrhsz.sources import (
@@ -39,7 +38,6 @@ from bridge.vendors.jrhsz.sources import (
     TIME_OF_USE,
     Source,
     slice_of,
-    slices,
     sources,
 )
 from bridge.vendors.jrhsz.wire import PAGE_SIZE, Query, Row
@@ -75,13 +73,19 @@ class JrhszAdapter:
         self._modules: dict[str, Device] = {}
         self._failures: dict[str, int] = {}
         self._barred: dict[str, float] = {}
-        self._device_commands = device_commands(settings, self._may_wake)
+        self._past = Past(self._api, self._codec, kit.clock)
+        self._device_commands = device_commands(settings, self._may_wake, self._in_reach)
         self._account_commands = account_commands()
 
     @property
     def push(self) -> PushDoor | None:
         """The platform calls nobody."""
         return None
+
+    @property
+    def history(self) -> History:
+        """See `past`."""
+        return self._past
 
     def commands(self, device: Device | None) -> Mapping[str, CommandSpec]:
         """By the meter's medium; where that is unknown, only what reads."""
@@ -289,16 +293,16 @@ class JrhszAdapter:
         if order.device is not None:
             self._wakes.verify(order.device.native_id)
 
+    def _in_reach(self, order: Order) -> None:
+        self._past.period(order)
+
     def _first_query(self, order: Order) -> tuple[Query, str | None]:
         if order.spec.name == "refresh_inventory":
             return INVENTORY.page(1), "and so on while a page is full"
         if order.spec.name != "history" or order.device is None:
             return instruction(order), None
-        zone = self._settings.zone()
-        begin, end = moment(order.params.start, zone), moment(order.params.end, zone)
-        query = CONSUMED.query.given(tableNo=order.device.native_id)
-        first = next(slices(begin, end, HISTORY_CHUNK), (begin, end))
-        return self._api.first_page(query, *first), "and so on for all pages, months and kinds of records"
+        first = self._past.first(order.device, self._past.period(order))
+        return first, "and so on for all pages, months and kinds of records"
 
 
 def _hopeless(error: VendorError) -> AuthFailed:

@@ -113,6 +113,17 @@ class JrhszApi:
                 return other
         return told
 
+    async def page(self, query: Query, begin: datetime, end: datetime, number: int, lane: Lane) -> Told:
+        """One page of a query between two instants. The first page tries the form of the dates as `records` does."""
+        await self.dates.load()
+        told = await self.ask(self._between(query, begin, end).page(number), lane)
+        if number == 1 and self.dates.wants_days(end - begin, found=bool(told.entries)):
+            other = await self.ask(self._between(query, begin, end, days=True).page(number), lane)
+            if other.entries:
+                await self.dates.keep_days()
+                return other
+        return told
+
     def first_page(self, query: Query, begin: datetime, end: datetime) -> Query:
         """The first request of `records`."""
         return self._between(query, begin, end).page(1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 from bridge.domain.command import (
     AfterLoss,
@@ -25,7 +24,7 @@ from bridge.domain.errors import Rejection
 from bridge.domain.interlocks import Act, Deed
 from bridge.domain.observation import Value
 from bridge.vendors.jrhsz.codec import device_id_of
-from bridge.vendors.jrhsz.params import Breaker, History, Valve, moment
+from bridge.vendors.jrhsz.params import Breaker, History, Valve
 from bridge.vendors.jrhsz.settings import JrhszSettings
 from bridge.vendors.jrhsz.wire import Query
 
@@ -58,15 +57,16 @@ _WANTED: Mapping[str, tuple[str, Value]] = {
 
 
 def device_commands(
-    settings: JrhszSettings, may_wake: Checker
+    settings: JrhszSettings, may_wake: Checker, in_reach: Checker
 ) -> Mapping[DeviceKind, Mapping[str, CommandSpec]]:
-    """What a meter of each kind takes. `may_wake` raises Rejection while a water meter must be left alone."""
+    """What a meter of each kind takes. `may_wake` raises Rejection while a water meter must be left alone, `in_reach`
+    for a stretch of the past that makes no sense."""
     history = CommandSpec(
         "history",
         "reads the stored readings of a period again",
         params=History,
         writes=False,
-        check=partial(_in_order, settings=settings),
+        check=in_reach,
         after_loss=lambda _params: _READ_AGAIN,
     )
     by_kind = {
@@ -155,12 +155,6 @@ def addressed(order: Order) -> None:
     """Raises Rejection where the inventory names no target for the meter."""
     if order.device is None or device_id_of(order.device) is None:
         raise Rejection("unknown_device", "the platform's inventory names no deviceId for this meter")
-
-
-def _in_order(order: Order, settings: JrhszSettings) -> None:
-    zone = settings.zone()
-    if moment(order.params.start, zone) >= moment(order.params.end, zone):
-        raise Rejection("invalid_params", "start must lie before end")
 
 
 def wanted(order: Order) -> tuple[str, Value]:

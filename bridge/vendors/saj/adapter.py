@@ -11,16 +11,16 @@ from bridge.domain.errors import LostAnswer, Refused
 from bridge.domain.observation import Batch, Described, Origin
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
-from bridge.ports import Effect, PollTask, PushDoor
+from bridge.ports import Effect, History, PollTask, PushDoor
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.saj.api import Request, SajApi
 from bridge.vendors.saj.auth import Auth
 from bridge.vendors.saj.commands import MANAGEMENT, account_commands, device_commands, request_of
-from bridge.vendors.saj.history import Historian, span_of, windows
 from bridge.vendors.saj.inventory import Inventory
 from bridge.vendors.saj.management import Execution
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.params import ModifyPlant
+from bridge.vendors.saj.past import Past
 from bridge.vendors.saj.patience import Patience
 from bridge.vendors.saj.reader import ALARMS, EVENTS, Reader
 from bridge.vendors.saj.sealed import Wallet
@@ -45,16 +45,21 @@ class SajAdapter:
         self._api = SajApi(settings, kit, auth, self._throttle)
         self._inventory = Inventory(settings, kit, self._api, self._notes)
         self._reader = Reader(settings, kit, self._api, self._inventory, self._notes)
-        self._historian = Historian(self._api, self._inventory, kit.clock)
+        self._past = Past(self._api, self._inventory, self._notes, settings.zone, kit.clock, _vendor_id)
         self._execution = Execution(settings, kit, self._api, auth, self._inventory)
         self._patience = Patience(kit.clock.monotonic)
-        self._device_commands = device_commands(self._check_span)
+        self._device_commands = device_commands(self._in_reach)
         self._account_commands = account_commands(Wallet(settings.app_key))
 
     @property
     def push(self) -> PushDoor | None:
         """The vendor never calls."""
         return None
+
+    @property
+    def history(self) -> History:
+        """See `past`."""
+        return self._past
 
     def commands(self, device: Device | None) -> Mapping[str, CommandSpec]:
         """The same for every plant and inverter."""
@@ -99,8 +104,6 @@ class SajAdapter:
             shown = [device for device in devices if self._kit.policy.exposes(device.native_id)]
             seen = [*map(Described, shown), *self._reader.statuses()]
             return Outcome(Status.SUCCEEDED, result={"devices": len(shown)}, observations=seen)
-        if order.spec.name == "history":
-            return await self._historian.run(order, order.device, _vendor_id(order.device))
         return await self._read(order.device)
 
     async def probe(self, order: Order) -> Outcome | None:
@@ -168,10 +171,8 @@ class SajAdapter:
         asked = [replace(one, origin=Origin.COMMAND) for one in seen]
         return Outcome(Status.SUCCEEDED, vendor_code=0, observations=asked)
 
-    def _check_span(self, order: Order) -> None:
-        device = order.device
-        plant_id = device.parent if device and device.parent else device.native_id if device else ""
-        span_of(order.params, self._notes.zones.get(plant_id, self._settings.zone), None)
+    def _in_reach(self, order: Order) -> None:
+        self._past.period(order)
 
     def _previewed(self, order: Order) -> Request:
         device = order.device
@@ -189,11 +190,7 @@ class SajAdapter:
         if order.spec.name == "read":
             params = {"device_id": _vendor_id(device), "end_date": today.isoformat()}
             return Request("device/inverter/datasigns", params)
-        first, last = next(windows(*span_of(order.params, zone, None).days(zone)))
-        if is_plant:
-            return Request("plant/power", {"plant_id": device.native_id, "date": first.isoformat()})
-        params = {"device_id": _vendor_id(device), "start_date": first.isoformat()}
-        return Request("device/inverter/data", {**params, "end_date": last.isoformat(), "perpage": "1000"})
+        return self._past.first(device, self._past.period(order))
 
 
 def _vendor_id(device: Device) -> str:

@@ -81,9 +81,11 @@ class SajApi:
         """The overview with the live values (4.6)."""
         return await self.read("plant/data", {"plant_id": plant_id}, lane)
 
-    async def plant_energy(self, plant_id: str, start: date, end: date, page: int, lane: Lane) -> Told:
-        """Daily yields, both days included (4.7)."""
-        span = {"start_date": start.isoformat(), "end_date": end.isoformat(), "time_unit": "day"}
+    async def plant_energy(
+        self, plant_id: str, start: date, end: date, unit: str, page: int, lane: Lane
+    ) -> Told:
+        """Yields per `day`, `month` or `year`, both days included (4.7)."""
+        span = {"start_date": start.isoformat(), "end_date": end.isoformat(), "time_unit": unit}
         return await self.read("plant/energy", {"plant_id": plant_id, **span, **_page(page, PER_PAGE)}, lane)
 
     async def plant_power(self, plant_id: str, day: date, lane: Lane) -> Told:

@@ -45,8 +45,8 @@ class Management:
     dangerous: bool = False
 
 
-def device_commands(check_span: Callable[[Order], None]) -> Mapping[str, CommandSpec]:
-    """What plants and inverters take. `check_span` rejects a span of time that makes no sense."""
+def device_commands(in_reach: Callable[[Order], None]) -> Mapping[str, CommandSpec]:
+    """What plants and inverters take. `in_reach` rejects a span of time that makes no sense."""
     read = CommandSpec(
         "read", "reads the latest values of the vendor's cloud now", writes=False, after_loss=_reading
     )
@@ -55,7 +55,7 @@ def device_commands(check_span: Callable[[Order], None]) -> Mapping[str, Command
         "reads past records of the vendor's cloud and publishes them on `history`",
         params=forms.History,
         writes=False,
-        check=check_span,
+        check=in_reach,
         after_loss=_reading,
     )
     return {spec.name: spec for spec in (read, history)}

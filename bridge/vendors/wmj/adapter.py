@@ -47,6 +47,11 @@ class WmjAdapter:
         """The callback door, where the account has one configured."""
         return self._push
 
+    @property
+    def history(self) -> None:
+        """The vendor keeps no past."""
+        return
+
     def commands(self, device: Device | None) -> Mapping[str, CommandSpec]:
         """The same for every breaker."""
         return self._account_commands if device is None else self._device_commands

@@ -26,6 +26,7 @@ from bridge.vendors.iammeter import SPEC
 from bridge.vendors.iammeter.adapter import IammeterAdapter
 from bridge.vendors.iammeter.settings import IammeterSettings
 from tests.fakes.adapters import CloudTime, FakeVault, ScriptedCloud, SleptClock, kit
+from tests.fakes.past import past
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "iammeter"
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -175,7 +176,10 @@ class Account:
         return Order("c1", "home", device, spec, spec.params.model_validate(params or {}), **fields)
 
     async def run(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:
-        return await self.adapter.execute(self.order(command, params, **fields), self.effect)
+        order = self.order(command, params, **fields)
+        if command == "history":
+            return await past(self.adapter, order)
+        return await self.adapter.execute(order, self.effect)
 
     def admit(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> None:
         order = self.order(command, params, **fields)

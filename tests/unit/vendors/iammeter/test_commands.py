@@ -307,19 +307,39 @@ def test_the_interval_of_a_history_is_a_multiple_of_a_minute(account: Account, i
         account.order("history", PAST | {"interval_s": interval_s})
 
 
-async def test_a_history_cut_short_by_the_limit_publishes_what_it_has(account: Account) -> None:
+async def test_a_limit_that_is_used_up_stops_a_history_at_a_place_to_go_on_from(account: Account) -> None:
     device = account.device(vendor_info=KNOWN)
-    span = {"start": "2026-02-21", "end": "2026-03-04"}
+    order = account.order("history", {"start": "2026-02-21", "end": "2026-03-04"}, device=device)
     account.cloud.will(days((1, 1)), NOTHING)
-    outcome = await account.run("history", span, device=device)
-    assert (outcome.status, outcome.code, outcome.result) == (Status.FAILED, "rate_limited", {"records": 1})
-    assert len(outcome.observations) == 1
-    with pytest.raises(Rejection):
-        account.admit("history", span, device=device)
-    again = account.device("OTHER123", vendor_info=KNOWN)
-    account.cloud.will(NOTHING)
+    past = account.adapter.history
+    period = past.period(order)
+    reading = past.read(device, period, None)
+    steps = [await anext(reading)]
     with pytest.raises(RateLimited):
-        await account.run("history", span, device=again)
+        await anext(reading)
+    assert [(one.done, one.total, len(one.observations)) for one in steps] == [(1, 2, 1)]
+    account.cloud.will(days((1, 1)))
+    (rest,) = [step async for step in past.read(device, period, steps[0].cursor)]
+    assert account.cloud.paths[-1].endswith("?startTime=2026-02-27&endTime=2026-03-04&interval=300")
+    assert (rest.done, rest.total, rest.complete_until) == (2, 2, period.end)
+    assert [step async for step in past.read(device, period, rest.cursor)] == []
+
+
+async def test_that_only_the_basic_history_is_there_is_remembered_before_it_is_asked(
+    make: Callable[..., Account],
+) -> None:
+    account, restarted = make(), make()
+    device = account.device(vendor_info={"utc_offset_minutes": 600})
+    account.cloud.will(httpx.Response(404), NOTHING)
+    past = account.adapter.history
+    period = past.period(account.order("history", PAST, device=device))
+    reading = past.read(device, period, None)
+    steps = [await anext(reading)]
+    with pytest.raises(RateLimited):
+        await anext(reading)
+    restarted.cloud.will(good([]))
+    assert len([step async for step in restarted.adapter.history.read(device, period, steps[0].cursor)]) == 1
+    assert [path.split("?")[0] for path in restarted.cloud.paths] == [f"/site/meterdatalist/{SN}"]
 
 
 async def test_a_lost_chunk_is_a_lost_answer(account: Account) -> None:

@@ -22,6 +22,7 @@ from bridge.vendors.iotmeter import SPEC
 from bridge.vendors.iotmeter.adapter import IotMeterAdapter
 from bridge.vendors.iotmeter.settings import IotMeterSettings
 from tests.fakes.adapters import FakeEffect, FakeVault, Reply, ScriptedCloud, kit
+from tests.fakes.past import past
 
 METER = "12345678901234"
 OTHER = "0012345678"
@@ -137,7 +138,10 @@ class Bench:
         return Order(fields.pop("id", "brg-9"), "gas", device, spec, validated, **fields)
 
     async def run(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:
-        return await self.adapter.execute(self.order(command, params, **fields), self.effect)
+        order = self.order(command, params, **fields)
+        if command == "history":
+            return await past(self.adapter, order)
+        return await self.adapter.execute(order, self.effect)
 
     async def probe(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:
         return await self.adapter.probe(self.order(command, params, **fields))

@@ -16,6 +16,7 @@ from bridge.vendors.jrhsz import SPEC
 from bridge.vendors.jrhsz.adapter import JrhszAdapter
 from bridge.vendors.jrhsz.settings import JrhszSettings
 from tests.fakes.adapters import FakeEffect, FakeVault, RecordingGate, Reply, ScriptedCloud, SleptClock, kit
+from tests.fakes.past import past
 
 NOW = datetime(2023, 7, 14, 2, 30, tzinfo=UTC)
 """10:30 in China."""
@@ -131,7 +132,10 @@ class Account:
         return Order("c1", "flats", device, spec, spec.params.model_validate(params or {}), **fields)
 
     async def run(self, command: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:
-        return await self.adapter.execute(self.order(command, params, **fields), self.effect)
+        order = self.order(command, params, **fields)
+        if command == "history":
+            return await past(self.adapter, order)
+        return await self.adapter.execute(order, self.effect)
 
     async def know(self, *meters: dict[str, Any]) -> list[Device]:
         """The inventory, read once."""

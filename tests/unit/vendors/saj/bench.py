@@ -22,6 +22,7 @@ from bridge.vendors.saj import SPEC
 from bridge.vendors.saj.adapter import SajAdapter
 from bridge.vendors.saj.settings import SajSettings
 from tests.fakes.adapters import FakeEffect, FakeVault, RecordingGate, Reply, SleptClock, given, kit
+from tests.fakes.past import past
 
 APP_ID, APP_KEY = "15000", "FAKE0000000000000000000000000000"
 NOW = datetime(2017, 6, 7, 3, 0, tzinfo=UTC)
@@ -157,7 +158,10 @@ class Account:
     async def run(
         self, command: str, given: dict[str, Any] | None = None, device: Device | None = None
     ) -> Any:
-        return await self.adapter.execute(self.order(command, given, device), self.effect)
+        order = self.order(command, given, device)
+        if command == "history":
+            return await past(self.adapter, order)
+        return await self.adapter.execute(order, self.effect)
 
     async def poll(self, key: str, devices: list[Device] | None = None) -> list[Any]:
         """The observations of one run of a task."""

@@ -362,7 +362,7 @@ async def test_dry_runs_of_device_commands_show_the_first_request(account: Accou
     assert shown == [
         f"plant/data?plant_id={PLANT}",
         f"device/inverter/datasigns?device_id={DEVICE_ID}&end_date=2017-06-07",
-        f"plant/power?plant_id={PLANT}&date=2017-06-01",
-        f"device/inverter/data?device_id={DEVICE_ID}&start_date=2017-06-01&end_date=2017-06-07&perpage=1000",
+        f"plant/energy?plant_id={PLANT}&start_date=2017-06-01&end_date=2017-06-07&time_unit=day&page=1&perpage=100",
+        f"device/inverter/data?device_id={DEVICE_ID}&start_date=2017-05-31&end_date=2017-06-06&perpage=1000",
     ]
     assert account.cloud.requests == []

@@ -13,7 +13,7 @@ from bridge.domain.errors import Rejection
 from bridge.domain.observation import Origin
 from bridge.domain.times import rfc3339
 from bridge.pace.limits import Lane
-from bridge.vendors.saj.history import windows
+from bridge.vendors.saj.past import windows
 from tests.unit.vendors.saj.bench import DEVICE_ID, INVERTER, PLANT, PLANT_DEVICE, Account, body, good
 
 DATA, POWER, ENERGY = "device/inverter/data", "plant/power", "plant/energy"
@@ -116,7 +116,8 @@ async def test_what_lies_in_the_future_is_not_asked_for(account: Account) -> Non
     assert outcome.result == {"records": 0}
     assert [asked["date"] for asked in account.cloud.asked(POWER)] == ["2017-06-07"]
     given = {"start": "2017-12-01T00:00:00Z", "end": "2017-12-31T00:00:00Z"}
-    assert (await account.run("history", given, INVERTER)).result == {"records": 0}
+    with pytest.raises(Rejection, match="not come yet"):
+        await account.run("history", given, INVERTER)
 
 
 async def test_all_pages_of_daily_yields_are_read(account: Account) -> None:
@@ -125,8 +126,32 @@ async def test_all_pages_of_daily_yields_are_read(account: Account) -> None:
     account.cloud.will(
         ENERGY, good({"count": 120, "energys": rows[:100]}), good({"count": 120, "energys": rows[100:]})
     )
+    months = [{"date": f"2017-0{month}", "energy": 28} for month in range(1, 6)]
+    account.cloud.will(ENERGY, good({"count": 5, "time_unit": "month", "energys": months}))
     outcome = await account.run("history", {"start": "2017-01-01", "end": "2017-06-01"}, PLANT_DEVICE)
-    assert outcome.result == {"records": 120}
+    assert outcome.result == {"records": 125}
+    monthly = [one for one in outcome.observations if one.extra == {"time_unit": "month"}]
+    assert [one.metrics["yield_interval"] for one in monthly] == [28] * 5
+    assert [asked["time_unit"] for asked in account.cloud.asked(ENERGY)] == ["day", "day", "month"]
+    assert times(outcome) == sorted(times(outcome))
+
+
+async def test_months_and_years_are_told_once_they_are_over(account: Account) -> None:
+    account.cloud.rules[POWER] = lambda _request: good({})
+    account.cloud.will(ENERGY, good({"energys": [{"date": "2016-05-01", "energy": 1}]}))
+    account.cloud.will(
+        ENERGY, good({"energys": [{"date": "2016-06", "energy": 30}, {"date": "2017-06", "energy": 7}]})
+    )
+    outcome = await account.run("history", {"start": "2016-06-07", "end": "2017-06-07"}, PLANT_DEVICE)
+    assert [asked["time_unit"] for asked in account.cloud.asked(ENERGY)] == ["day", "month"]
+    assert outcome.result == {"records": 0}
+    account.cloud.requests.clear()
+    account.cloud.will(ENERGY, good({}), good({}), good({"energys": [{"date": "2016", "energy": 365}]}))
+    outcome = await account.run("history", {"start": "2016-01-01", "end": "2017-01-01"}, PLANT_DEVICE)
+    assert [asked["time_unit"] for asked in account.cloud.asked(ENERGY)] == ["day", "month", "year"]
+    assert [(dict(one.metrics), one.extra) for one in outcome.observations] == [
+        ({"yield_interval": 365}, {"time_unit": "year"})
+    ]
 
 
 @pytest.mark.parametrize(
