@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& { command -v $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+CACHE := .cache
 
 .PHONY: help demo test check run format clean
 
@@ -18,7 +19,7 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/meterbridge demo $(ARGS)
 
-test: $(VENV)/.dev test-programs
+test: $(VENV)/.dev test-programs $(CACHE)/homeassistant.stamp
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -35,7 +36,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix bridge tests
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CACHE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3"; exit 1; }
@@ -53,6 +54,13 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing meterbridge, what it needs and its development tools …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
 	@touch $@ $(VENV)/.demo
+
+# Home Assistant's own schemas, which judge the discovery messages in the tests.
+$(CACHE)/homeassistant.stamp: $(wildcard tests/users/home_assistant/requirements-*.txt) | $(VENV)/.dev
+	@echo "installing Home Assistant's schemas for the tests …"
+	@mkdir -p $(CACHE)
+	@$(BIN)/python tests/users/home_assistant/install.py $(CACHE)/homeassistant
+	@touch $@
 
 .PHONY: test-programs install-package
 # The broker of the tests, and what makes their throw-away certificates.

@@ -120,6 +120,7 @@ class Fleet:
         rows = await self._around.store.run(lambda tx: list(tx.devices.of_account(name)))
         known = [device_from(account.policy, row, kind) for row in rows if account.policy.exposes(row.device)]
         self._around.roster.replace(name, known)
+        await self._around.intake.describe_again(name)
 
     async def _end(self, name: str) -> None:
         """Of a changed account the roster keeps what it knows, so that no command falls into the gap."""

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bridge import __version__
 from bridge.app.accounts import Surroundings
 from bridge.app.fleet import Fleet, clear_account
 from bridge.app.page import status_page
 from bridge.app.reporting import Reporter
 from bridge.app.samples import samples
 from bridge.config import Configuration, load
+from bridge.contract.discovery import Scheme
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
@@ -32,6 +34,7 @@ from bridge.flow.backfill import Backfill
 from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.carrier import Carrier
 from bridge.flow.desk import clear
+from bridge.flow.discovery import Announcer
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
@@ -128,6 +131,8 @@ class Gateway:
         self.flusher = StateFlusher(self.intake, self.roster, clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, clock, configuration.commands.remember)
         self.publisher = Publisher(self.store, clock)
+        self.announcer = self._build_announcer()
+        self.intake.announces = self.announcer
         self.doors = Doors(self._take_push, clock, configuration.http.trusted_proxies)
         self.intake.confirms = self.settler
         self.intake.is_refusing = lambda: self.store.pressure.full
@@ -139,6 +144,13 @@ class Gateway:
         for origin in (BackfillOrigin.HISTORY, BackfillOrigin.COMMAND):
             self.book.on_ended(origin, wake_on_end(self.carrier.wake))
         self.admission.on_rejected = lambda code: self.metrics.rejected.labels(code).inc()
+
+    def _build_announcer(self) -> Announcer | None:
+        discovery = self.configuration.mqtt.discovery
+        if not discovery.enabled:
+            return None
+        scheme = Scheme(discovery.prefix, self._topics, __version__)
+        return Announcer(self.store, scheme, self._clock, self._rng)
 
     async def run(self) -> None:
         """Starts, serves and stops. Raises StoreError or ServerError if it cannot start."""
@@ -198,6 +210,8 @@ class Gateway:
         await self._clear_strangers()
         await self.store.run(self.settler.load_open)
         await self.fleet.begin(self.configuration)
+        if self.announcer is not None:
+            await self.announcer.adopt()
         self.doors.set(self.fleet.doors())
         await self.session.set_accounts([GATEWAY, *self.fleet.accounts])
         await self._start_http()
@@ -218,6 +232,8 @@ class Gateway:
         self.session.on_subscription_refused = self._subscription_refused
         self.health.on_auth_failed = self._auth_failed
         self.store.on_replaced = self._store_replaced
+        if self.announcer is not None:
+            self.session.watch(self.announcer.scheme.birth, self.announcer.born)
         if self.store.moved_aside is not None:
             self._store_replaced()
 
@@ -274,6 +290,7 @@ class Gateway:
                 ("janitor", self.janitor.run()),
                 ("reporter", self.reporter.run()),
                 ("watchdog", self._watchdog()),
+                *((("discovery", self.announcer.run()),) if self.announcer else ()),
             )
         ]
         self.fleet.start()
@@ -312,7 +329,8 @@ class Gateway:
 
     async def _clear_strangers(self) -> None:
         """Retained topics that the ledger says are ours but that nothing stands behind any more: of accounts that
-        are gone from the configuration, of another base topic, of single metrics when those are off."""
+        are gone from the configuration, of another base topic, of single metrics and of announcements when those are
+        off."""
         accounts = {settings.id for settings in self.configuration.accounts}
         base = self._topics.base + "/"
         flat = self.configuration.mqtt.flat_metrics
@@ -323,8 +341,9 @@ class Gateway:
                 clear_account(tx, name)
             for kept in tx.retained.all():
                 gone = kept.account != "" and kept.account not in accounts
-                elsewhere = not kept.topic.startswith(base)
-                single = "/state/" in kept.topic.removeprefix(base) and not flat
+                announced = self.announcer is not None and self.announcer.owns(kept)
+                elsewhere = not (announced or kept.topic.startswith(base))
+                single = not announced and "/state/" in kept.topic.removeprefix(base) and not flat
                 if gone or elsewhere or single:
                     clear(tx, kept)
             # the session and the Last Will write it, past the outbox: noted so that it is cleared with its base topic
@@ -470,7 +489,7 @@ class Gateway:
         self.reporter.event(
             "subscription_refused",
             "critical",
-            f"the broker refuses the subscription to {topic}: these commands do not arrive",
+            f"the broker refuses the subscription to {topic}: what is sent there does not arrive",
             topic=topic,
         )
 

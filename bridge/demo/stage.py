@@ -94,6 +94,7 @@ def _configuration(broker: Broker, http: Port, entries: Sequence[str]) -> str:
         f"  url: {broker.url}",
         f"  protocol: {broker.protocol}",
         f"  base_topic: {BASE_TOPIC}",
+        "  discovery: {enabled: true}",
         "http:",
         f'  listen: "{HOST}:{http.number}"',
         "state:",

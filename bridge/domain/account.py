@@ -11,7 +11,8 @@ from bridge.domain.interlocks import Interlocks
 
 @dataclass(frozen=True, slots=True)
 class AccountPolicy:
-    """Frozen rules of one account (CONTRACT section 10)."""
+    """Frozen rules of one account (CONTRACT section 10). `expire_after_s`: a measurement older than this says nothing
+    about now (None where devices report so seldom that it would)."""
 
     account: str
     vendor: str
@@ -26,6 +27,7 @@ class AccountPolicy:
     exclude: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     interlocks: Interlocks = field(default_factory=Interlocks)
+    expire_after_s: int | None = None
 
     def allows(self, command: str) -> bool:
         """Whether the allow-list lets this command pass; its entries are names or patterns such as `*` or `set_*`."""

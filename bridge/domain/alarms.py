@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bridge.domain.device import DeviceKind
 from bridge.domain.observation import Value
 
 
@@ -25,6 +26,15 @@ MESSAGE_SEVERITY: dict[str, Severity] = {
     "undervoltage": Severity.CRITICAL,
 }
 """Alarms that a vendor sends one by one; any other code is `vendor_<code>` and a warning unless mapped."""
+
+ALARMS_OF_KIND: dict[DeviceKind, tuple[str, ...]] = {
+    DeviceKind.BREAKER: tuple(MESSAGE_SEVERITY),
+    DeviceKind.GAS_METER: (),
+    DeviceKind.RTU: (),
+    DeviceKind.INVERTER: (),
+    DeviceKind.SOLAR_PLANT: (),
+}
+"""Kinds of device whose vendors tell alarms, each with the alarms that it sends one by one under a known code."""
 
 
 @dataclass(frozen=True, slots=True)

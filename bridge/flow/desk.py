@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from bridge.contract import payloads
 from bridge.contract.publication import Class, Publication
@@ -24,6 +24,14 @@ CommandInfos = Callable[[Device], Mapping[str, Json]]
 """The `commands` of a device's `info`."""
 
 
+class Announces(Protocol):
+    """Who tells others of a device (`flow.discovery`)."""
+
+    def announce(self, desk: Desk, row: DeviceRow, info: Mapping[str, Json]) -> None:
+        """Within the desk's transaction; `info` is the device's document as it is published."""
+        ...
+
+
 @dataclass(slots=True)
 class Desk:
     """Everything that taking in an account's observations needs, for the length of one transaction."""
@@ -36,6 +44,7 @@ class Desk:
     infos: CommandInfos
     state_interval_ms: int = 1000
     flat_metrics: bool = False
+    announces: Announces | None = None
     changed: set[str] = field(default_factory=set)
     behind: dict[str, int] = field(default_factory=dict)
     described: dict[str, Device] = field(default_factory=dict)
@@ -82,11 +91,13 @@ class Desk:
             self.publish_info(row)
 
     def publish_info(self, row: DeviceRow) -> None:
-        """`info` of the device, if it differs from what is published."""
+        """`info` of the device and its announcement, as far as they differ from what is published."""
         device = self.device(row)
         self.described[row.device] = device
         document = payloads.info(device, self.infos(device), self.policy.customer_data)
         self.retain(row, "info", dumps(document), Class.META)
+        if self.announces is not None:
+            self.announces.announce(self, row, document)
 
     def publish(self, row: DeviceRow, leaf: str, document: Mapping[str, Any], klass: Class) -> None:
         """One message of a device, not retained."""

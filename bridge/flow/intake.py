@@ -23,7 +23,7 @@ from bridge.domain.observation import (
     Reading,
     Words,
 )
-from bridge.flow.desk import Desk, device_from
+from bridge.flow.desk import Announces, Desk, device_from
 from bridge.flow.occurrences import take_alarm, take_availability, take_event
 from bridge.flow.records import take_reading, take_words
 from bridge.flow.roster import Roster
@@ -88,6 +88,7 @@ class Intake:
         self._options = options
         self.confirms: Confirms | None = None
         self.is_refusing: Callable[[], bool] = lambda: False
+        self.announces: Announces | None = None
         self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
         self.on_taken: Callable[[str, Observation], None] = lambda _account, _observation: None
 
@@ -132,6 +133,7 @@ class Intake:
             infos=self._roster.command_infos,
             state_interval_ms=int(self._options.state_interval_s * 1000),
             flat_metrics=self._options.flat_metrics,
+            announces=self.announces,
         )
 
     def close(self, desk: Desk) -> None:
@@ -164,6 +166,25 @@ class Intake:
             desk.close()
 
         await self._store.run(work)
+
+    async def describe_again(self, account: str) -> None:
+        """Publishes what is known of the account's devices as today's rules want it: they may allow other commands
+        than yesterday's, and the vendor may not answer for long."""
+        policy = self._roster.policy(account)
+        rows = await self._store.run(lambda tx: tx.devices.of_account(account))
+        known = [row.device for row in rows if row.info is not None and policy.exposes(row.device)]
+
+        def describe(tx: Tx, devices: Sequence[str]) -> None:
+            desk = self.desk(tx, policy)
+            for device in devices:
+                row = desk.known_row(device)
+                if row is not None:
+                    desk.publish_info(row)
+            self.close(desk)
+
+        for at in range(0, len(known), INVENTORY_ROWS):
+            some = known[at : at + INVENTORY_ROWS]
+            await self._store.run(lambda tx, some=some: describe(tx, some))  # type: ignore[misc] # bound now
 
     async def take_inventory(self, account: str, devices: Sequence[Device]) -> list[Device]:
         """The account's devices as they are now: new ones are described, gone ones cleared. Returns them as they

@@ -127,6 +127,7 @@ class Session:
         self._connection: Connection | None = None
         self._commands: asyncio.Queue[tuple[Connection, paho.MQTTMessage, CommandMessage]] = asyncio.Queue()
         self._stopping = False
+        self._watched: dict[str, Callable[[bytes], None]] = {}
         self.knows_mqtt5 = False  # whether this broker has ever spoken MQTT 5 to us, also before a restart
         self.reconnects = 0
         self.last_error = ""
@@ -161,6 +162,11 @@ class Session:
             taker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await taker
+
+    def watch(self, topic: str, tell: Callable[[bytes], None]) -> None:
+        """Subscribes to a topic that is not ours, from the next connection on: `tell` gets every payload that comes
+        live, none that the broker kept."""
+        self._watched[topic] = tell
 
     async def set_accounts(self, accounts: Sequence[str]) -> None:
         """The accounts whose commands are ours; subscriptions follow at once if the broker is there."""
@@ -314,16 +320,23 @@ class Session:
         while done != self._accounts:
             done = list(self._accounts)
             await self._subscribe(connection, done)
+        live_only = SubscribeOptions(qos=0, retainAsPublished=False, retainHandling=2)
+        await self._subscribe_to(connection, list(self._watched), live_only)
 
     async def _subscribe(self, connection: Connection, accounts: Sequence[str]) -> None:
         topics = [topic for account in accounts for topic in self._topics.commands(account)]
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
+        await self._subscribe_to(connection, topics, options)
+
+    async def _subscribe_to(
+        self, connection: Connection, topics: Sequence[str], options: SubscribeOptions
+    ) -> None:
         for start in range(0, len(topics), 50):
             some = topics[start : start + 50]
             if connection.protocol == 5:
-                options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
                 codes = await connection.client.subscribe([(topic, options) for topic in some])
             else:
-                codes = await connection.client.subscribe([(topic, 1) for topic in some])
+                codes = await connection.client.subscribe([(topic, options.QoS) for topic in some])
             for topic, code in zip(some, codes, strict=False):
                 if _code(code) >= 0x80:
                     log.error("mqtt.subscription_refused", extra={"topic": topic, "reason": str(code)})
@@ -370,6 +383,13 @@ class Session:
             self._publisher.on_refused(self._presence("online"), reason)
 
     def _received(self, connection: Connection, message: paho.MQTTMessage) -> None:
+        tell = self._watched.get(message.topic)
+        if tell is not None:
+            if not message.retain:
+                tell(bytes(message.payload))
+            if message.qos:
+                connection.paho.ack(message.mid, message.qos)
+            return
         self._commands.put_nowait((connection, message, self._as_command(message)))
 
     def _as_command(self, message: paho.MQTTMessage) -> CommandMessage:

@@ -111,17 +111,10 @@ class TlsSettings(Settings):
 
 
 class DiscoverySettings(Settings):
-    """`discovery`: Home Assistant's MQTT discovery."""
+    """`discovery`: Home Assistant's MQTT discovery. `prefix` is the one that Home Assistant listens to."""
 
     enabled: bool = False
     prefix: Topic = "homeassistant"
-
-    @field_validator("enabled")
-    @classmethod
-    def _not_yet(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("expected false: this version does not publish discovery messages")
-        return value
 
 
 class MqttSettings(Settings):
@@ -152,6 +145,12 @@ class MqttSettings(Settings):
     def _password_has_username(self) -> MqttSettings:
         if self.password is not None and self.username is None:
             raise ValueError("expected username beside password")
+        return self
+
+    @model_validator(mode="after")
+    def _discovery_elsewhere(self) -> MqttSettings:
+        if f"{self.discovery.prefix}/".startswith(f"{self.base_topic}/"):
+            raise ValueError("expected a discovery.prefix that is not below base_topic")
         return self
 
     @property

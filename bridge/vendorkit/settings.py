@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
@@ -106,6 +106,8 @@ class PushSettings(Settings):
         return value
 
 
+EXPIRE_AFTER_S, EXPIRE_AFTER_POLLS = 3600, 10
+
 _RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(.+?)\s*\Z")
 
 
@@ -115,7 +117,10 @@ def _rate_text(text: str) -> str:
 
 
 class AccountSettings(Settings):
-    """Base of each vendor's account settings."""
+    """Base of each vendor's account settings. `reports_steadily`: its devices have a new value at every poll, day and
+    night, so that an old one says nothing."""
+
+    reports_steadily: ClassVar[bool] = False
 
     id: str
     vendor: str
@@ -192,9 +197,17 @@ class AccountSettings(Settings):
                 {name: one.rules() for name, one in self.interlocks.devices.items()},
                 self.day_zone,
             ),
+            expire_after_s=self._expire_after_s(),
         )
 
     @property
     def day_zone(self) -> str:
         """Where the days begin that interlocks count by."""
         return self.timezone or "UTC"
+
+    def _expire_after_s(self) -> int | None:
+        """Far beyond what the vendor's limits may stretch `poll` to; narrower limits of the account may stretch it
+        to anything."""
+        if not self.reports_steadily or self.limits:
+            return None
+        return max(EXPIRE_AFTER_S, int(EXPIRE_AFTER_POLLS * self.poll))

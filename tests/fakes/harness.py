@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from bridge.contract.commands import CommandMessage
+from bridge.contract.discovery import Scheme
 from bridge.contract.publication import Class
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
@@ -27,6 +28,7 @@ from bridge.flow.backfill import Backfill, Source
 from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.carrier import Carrier
 from bridge.flow.desk import device_from
+from bridge.flow.discovery import Announcer
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
@@ -146,6 +148,7 @@ class Harness:
         base: str = "mb",
         devices: Sequence[str] = ("D1", "D2"),
         flat_metrics: bool = False,
+        discovery: bool = False,
         **policy: Any,
     ) -> None:
         self.path = folder / "state.db"
@@ -154,6 +157,7 @@ class Harness:
         self.policy = AccountPolicy(ACCOUNT, VENDOR, **policy)
         self.options = IntakeOptions(flat_metrics=flat_metrics)
         self.base = base
+        self.discovery = discovery
         self.reloads: list[Callable[[], Json]] = []
         self._outside: set[asyncio.Task[Any]] = set()
         self._mid = 0
@@ -187,6 +191,10 @@ class Harness:
             self.book.on_ended(origin, wake_on_end(self.carrier.wake))
         self.flusher = StateFlusher(self.intake, self.roster, self.clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, self.clock, remember_s=7 * 86400.0)
+        self.announcer = Announcer(
+            self.store, Scheme("homeassistant", self.topics, "1.0"), self.clock, random.Random(1)
+        )
+        self.intake.announces = self.announcer if self.discovery else None
         self.intake.confirms = self.settler
         self.intake.on_behind = self.flusher.behind
         self.settler.on_settled = lambda row: self.carrier.wake(row.key)
@@ -201,6 +209,8 @@ class Harness:
             self.flusher.behind(account, name, 0.0)
         await self.backfill.start()
         self._flushing = asyncio.ensure_future(self.flusher.run())
+        await self.announcer.adopt()
+        self._announcing = asyncio.ensure_future(self.announcer.run())
         await self.clock.settle()
 
     def _enter_gateway(self) -> None:
@@ -236,6 +246,7 @@ class Harness:
         rows = await self.store.run(lambda tx: list(tx.devices.of_account(ACCOUNT)))
         known = [device_from(self.policy, row, DeviceKind.BREAKER) for row in rows]
         self.roster.replace(ACCOUNT, known)
+        await self.intake.describe_again(ACCOUNT)
         await self.intake.take_inventory(ACCOUNT, self.vendor.devices)
 
     def leave_account(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -33,6 +33,8 @@ class IammeterSettings(AccountSettings):
     `history_time_order`: which of the two times of a basic history record comes first, where they do not tell.
     `site_history`: sites become devices, whose energy balance goes to `history`.
     """
+
+    reports_steadily: ClassVar[bool] = True
 
     vendor: Literal["iammeter"]
     base_url: str = "https://www.iammeter.com/api/v1"

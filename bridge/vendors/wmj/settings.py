@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -32,6 +32,8 @@ class WmjSettings(AccountSettings):
     ages of a lost answer at which `getdevinfo` is asked what became of the command. `online_check`: after how
     long a silence the cloud is asked whether a device is connected. `ranges` narrows `SANITY`.
     """
+
+    reports_steadily: ClassVar[bool] = True
 
     vendor: Literal["wmj"]
     base_url: str = "https://wdev.wmj.com.cn/deviceApi"

@@ -95,7 +95,8 @@ def test_protocol_has_several_names(written, protocol):
         ({"password": "FAKE"}, "expected username beside password"),
         ({"tls": {"key": "client.key"}}, "expected cert beside key"),
         ({"tls": {"insecure": "true"}}, "insecure"),
-        ({"discovery": {"enabled": "true"}}, "this version does not publish discovery messages"),
+        ({"discovery": {"prefix": "meterbridge"}}, "not below base_topic"),
+        ({"base_topic": "home", "discovery": {"prefix": "home/ha"}}, "not below base_topic"),
     ],
 )
 def test_what_mqtt_cannot_do_is_refused(written, reason):
