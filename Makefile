@@ -11,7 +11,7 @@ CACHE := .cache
 
 help:
 	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
-	@echo "make test    all tests (sets everything up, also installs Mosquitto where it is missing)"
+	@echo "make test    all tests (sets everything up, also installs Mosquitto and Chromium where they are missing)"
 	@echo "make check   static checks: format, lint, types, import rules"
 	@echo "make run CONFIG=config.yaml    the gateway"
 	@echo "make format  formats the code"
@@ -63,11 +63,11 @@ $(CACHE)/homeassistant.stamp: $(wildcard tests/users/home_assistant/requirements
 	@touch $@
 
 .PHONY: test-programs install-package
-# The broker of the tests, and what makes their throw-away certificates.
+# The broker of the tests, what makes their throw-away certificates, and a browser for the status page.
 test-programs:
-	@PATH="$$PATH:/usr/sbin"; for program in mosquitto openssl; do \
-		command -v $$program >/dev/null 2>&1 \
-			|| $(MAKE) --no-print-directory install-package PACKAGE=$$program || exit 1; done
+	@PATH="$$PATH:/usr/sbin"; for program in mosquitto openssl chromium chromedriver:chromium-driver; do \
+		command -v $${program%%:*} >/dev/null 2>&1 \
+			|| $(MAKE) --no-print-directory install-package PACKAGE=$${program##*:} || exit 1; done
 
 # Installs a Debian package, if this user may; else says the one command that does it.
 install-package:

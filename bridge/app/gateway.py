@@ -14,7 +14,7 @@ from pathlib import Path
 from bridge import __version__
 from bridge.app.accounts import Surroundings
 from bridge.app.fleet import Fleet, clear_account
-from bridge.app.page import status_page
+from bridge.app.page import build_page
 from bridge.app.reporting import Reporter
 from bridge.app.samples import samples
 from bridge.config import Configuration, load
@@ -55,6 +55,8 @@ from bridge.push.server import HttpServer, Pages, build_app
 from bridge.store.protocols import JournalRow, OutboxRow, RetainedRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.vendorkit.spec import VendorSpec
+from bridge.web.board import Board
+from bridge.web.routes import Page
 
 log = logging.getLogger("bridge")
 
@@ -102,6 +104,7 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
         self.http: HttpServer | None = None
+        self.page: Page | None = None
         self.store = SqliteStore(
             configuration.state.path,
             configuration.state.spool_max,
@@ -133,6 +136,7 @@ class Gateway:
         self.publisher = Publisher(self.store, clock)
         self.announcer = self._build_announcer()
         self.intake.announces = self.announcer
+        self.board = Board(topics)
         self.doors = Doors(self._take_push, clock, configuration.http.trusted_proxies)
         self.intake.confirms = self.settler
         self.intake.is_refusing = lambda: self.store.pressure.full
@@ -260,7 +264,12 @@ class Gateway:
         address = self.configuration.http.address
         if address is None:
             return
-        app = build_app(self.doors, self._pages(), self.configuration.http.max_body, self._clock)
+        http = self.configuration.http
+        if http.page != "off":
+            self.page = await build_page(
+                http, self.reporter, self.board, self.admission, self.doors, self._clock
+            )
+        app = build_app(self.doors, self._pages(), http.max_body, self._clock)
         server = HttpServer(app, *address)
         await server.start()
         self.http = server
@@ -272,10 +281,8 @@ class Gateway:
                 await self.reporter.take_snapshot()
             return self.metrics.exposition()
 
-        async def status() -> str:
-            return await status_page(self.reporter, self.store, self.roster)
-
-        return Pages(self.reporter.healthz, self.reporter.readyz, metrics, status)
+        more = self.page.routes() if self.page is not None else ()
+        return Pages(self.reporter.healthz, self.reporter.readyz, metrics, more)
 
     # serving ----------------------------------------------------------------------------------------------------
 
@@ -306,6 +313,8 @@ class Gateway:
         """Stops in order: no new pushes, no new commands; what is under way comes to an answer; the outbox drains;
         `offline` is said; the store is closed. Takes less than ten seconds."""
         self._notifier.stopping()
+        if self.page is not None:
+            self.page.close()
         if self.http is not None:
             await self.http.stop()
         if hasattr(self, "fleet"):
@@ -416,6 +425,8 @@ class Gateway:
             self.publisher.gone(gone)
         if added:
             self.publisher.added(added)
+            if self.page is not None:
+                self.board.take(row.publication for row in added)
 
     async def _connected(self, connection: Connection) -> None:
         if connection.session_present:

@@ -1,147 +1,136 @@
-"""The status page for people: one HTML document, no script, no external resource."""
+"""The status page, put together: what it shows of gateway and accounts, and the doors that it uses."""
 
 from __future__ import annotations
 
-from html import escape
-
 from bridge import __version__
+from bridge.app.accounts import Account
 from bridge.app.budgets import budget_rows
 from bridge.app.reporting import Reporter
-from bridge.domain.text import dumps
-from bridge.domain.times import from_unix_ms, rfc3339
-from bridge.flow.roster import Roster
-from bridge.store.protocols import DeviceRow, JournalRow, Store, Tx
+from bridge.contract import payloads
+from bridge.contract.publication import Class
+from bridge.domain.text import Json
+from bridge.domain.times import rfc3339
+from bridge.flow.admission import Admission
+from bridge.ports import Clock
+from bridge.push.doors import Doors
+from bridge.push.settings import HttpSettings
+from bridge.store.protocols import LockRow, RetainedRow, Tx
+from bridge.web.access import Access
+from bridge.web.board import Board
+from bridge.web.routes import Page, Sources
+from bridge.web.views import Views
 
-MAX_DEVICES = 500
-MAX_COMMANDS = 20
-
-_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 70rem; padding: 1rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 1.6rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top; }
-.good { color: #18794e; } .bad { color: #ce2c31; } .soft { opacity: .7; }
-meter { width: 8rem; }
-.wide { overflow-x: auto; }
-"""
-
-
-async def status_page(reporter: Reporter, store: Store, roster: Roster) -> str:
-    """The page as it is now."""
-
-    def read(tx: Tx) -> tuple[list[DeviceRow], list[JournalRow], dict[tuple[str, str], list[str]]]:
-        rows: list[DeviceRow] = []
-        alarms: dict[tuple[str, str], list[str]] = {}
-        for policy in roster.accounts():
-            for row in tx.devices.of_account(policy.account):
-                if len(rows) < MAX_DEVICES:
-                    rows.append(row)
-                    active = [alarm.code for alarm in tx.alarms.active(row.account, row.device)]
-                    if active:
-                        alarms[row.account, row.device] = active
-        return rows, list(tx.journal.recent(MAX_COMMANDS)), alarms
-
-    await reporter.take_snapshot()
-    devices, commands, alarms = await store.run(read)
-    parts = [
-        "<!doctype html><html lang=en><head><meta charset=utf-8>",
-        "<meta name=viewport content='width=device-width, initial-scale=1'>",
-        "<meta http-equiv=refresh content=5>",
-        f"<title>meterbridge</title><style>{_STYLE}</style></head><body>",
-        _head(reporter),
-        _accounts(reporter),
-        _devices(devices, alarms),
-        _commands(commands),
-        "</body></html>",
-    ]
-    return "\n".join(parts)
+FRESH_S = 2.0
+"""How old the sums read from the store may be: many readers cost no more than one."""
+BUDGETS = 12
 
 
-def _head(reporter: Reporter) -> str:
-    connected = reporter.session is not None and reporter.session.connected
-    broker = "<span class=good>connected</span>" if connected else "<span class=bad>not connected</span>"
-    trouble = "" if connected or reporter.session is None else f" ({escape(reporter.session.last_error)})"
-    snapshot = reporter.snapshot
-    dropped = sum(tally.shed + tally.lost for tally in snapshot.tallies.values())
-    return (
-        f"<h1>meterbridge {escape(__version__)}</h1>"
-        f"<p>Broker: {broker}{trouble} · waiting for it: {snapshot.rows} messages, {snapshot.bytes} bytes"
-        f"{_pressure(reporter)}"
-        f" · dropped: {dropped} · dead letters: {snapshot.dead_letters}"
-        f" · running since {escape(rfc3339(reporter.started_at))}</p>"
+async def build_page(
+    http: HttpSettings, reporter: Reporter, board: Board, admission: Admission, doors: Doors, clock: Clock
+) -> Page:
+    """The page of this gateway, with what was retained before this start."""
+    password = http.page_password.get_secret_value() if http.page_password else None
+    overview = Overview(reporter, clock)
+    await _restore(reporter, board)
+    return Page(
+        Access(http.page, password, http.page_hosts, clock),
+        board,
+        Views(board, reporter.roster, reporter.store, reporter.topics, clock),
+        Sources(overview.read, admission.admit, doors.peer),
+        reporter.topics,
+        clock,
     )
 
 
-def _pressure(reporter: Reporter) -> str:
-    age_s = reporter.oldest_s()
-    told = f", the oldest for {age_s:.0f} s" if age_s is not None else ""
-    if reporter.pressure.disk_low:
-        told += " · <span class=bad>the disk has little room left</span>"
-    if reporter.pressure.full:
-        told += " · <span class=bad>full: nothing more is taken in</span>"
-    return told
+async def _restore(reporter: Reporter, board: Board) -> None:
+    for account in reporter.accounts:
+
+        def read(tx: Tx, account: str = account) -> list[RetainedRow]:
+            return [
+                row
+                for row in tx.retained.all(account)
+                if row.device and row.topic.endswith(("/state", "/availability"))
+            ]
+
+        for row in await reporter.store.run(read):
+            board.restore(row.account, row.device, row.topic, row.body)
 
 
-def _accounts(reporter: Reporter) -> str:
-    rows = []
-    for name, account in sorted(reporter.accounts.items()):
-        state = reporter.health.state(name)
-        word = state.word if state else "?"
-        css = "good" if word == "online" else "bad"
-        since = escape(rfc3339(state.since)) if state and state.since else ""
-        budgets = "<br>".join(
-            f"<meter min=0 max={row.limit} value={row.used}></meter> {escape(row.endpoint)}"
-            f" <span class=soft>{row.used} of {row.limit} in {row.window_s:g} s</span>"
-            for row in budget_rows(account)[:5]
-        )
-        rows.append(
-            f"<tr><td>{escape(name)}<td>{escape(account.settings.vendor)}"
-            f"<td><span class={css}>{escape(word)}</span> {escape(state.message if state else '')}"
-            f"<td>{since}<td>{len(reporter.roster.devices(name))}<td>{budgets}"
-        )
-    return (
-        "<h2>Accounts</h2><div class=wide><table><tr><th>account<th>vendor<th>state<th>since<th>devices<th>limits"
-        + "".join(rows)
-        + "</table></div>"
-    )
+class Overview:
+    """The gateway and its accounts as the page shows them."""
 
+    def __init__(self, reporter: Reporter, clock: Clock) -> None:
+        self._reporter = reporter
+        self._clock = clock
+        self._read_at = -FRESH_S
+        self._locks: list[LockRow] = []
 
-def _devices(devices: list[DeviceRow], alarms: dict[tuple[str, str], list[str]]) -> str:
-    rows = []
-    for row in devices:
-        info = row.info or {}
-        there = {True: "<span class=good>online</span>", False: "<span class=bad>offline</span>"}
-        values = ", ".join(
-            f"{escape(name)} {escape(dumps(entry[0]).decode())}"
-            for name, entry in list(row.metrics.items())[:8]
-        )
-        active = ", ".join(escape(code) for code in alarms.get((row.account, row.device), []))
-        rows.append(
-            f"<tr><td>{escape(row.account)}<td>{escape(row.device)}<br>"
-            f"<span class=soft>{escape(str(info.get('name') or ''))}</span>"
-            f"<td>{there.get(row.available, '') if row.available is not None else ''}"
-            f"<td class=bad>{active}<td>{values}"
-        )
-    note = f"<p class=soft>The first {MAX_DEVICES} devices.</p>" if len(devices) >= MAX_DEVICES else ""
-    return (
-        "<h2>Devices</h2><div class=wide><table><tr><th>account<th>device<th><th>alarms<th>last values"
-        + "".join(rows)
-        + f"</table></div>{note}"
-    )
+    async def read(self) -> dict[str, Json]:
+        """As of now, the sums of the store as of FRESH_S ago at most. Raises StoreError."""
+        now = self._clock.monotonic()
+        if now - self._read_at >= FRESH_S:
+            self._read_at = now
+            await self._reporter.take_snapshot()
+            self._locks = await self._reporter.store.run(lambda tx: list(tx.locks.all()))
+        return {
+            "gateway": self._gateway(),
+            "accounts": [
+                self._account(name, account) for name, account in sorted(self._reporter.accounts.items())
+            ],
+        }
 
+    def _gateway(self) -> Json:
+        reporter, session, snapshot = self._reporter, self._reporter.session, self._reporter.snapshot
+        pressure = reporter.pressure
+        return {
+            "version": __version__,
+            "instance": reporter.instance,
+            "now": rfc3339(self._clock.now()),
+            "started_at": rfc3339(reporter.started_at),
+            "broker": {
+                "connected": session is not None and session.connected,
+                "protocol": session.protocol if session else None,
+                "lost": session.reconnects if session else 0,
+                "trouble": reporter.broker_trouble(),
+            },
+            "store": reporter.store.failing,
+            "outbox": {
+                "messages": snapshot.rows,
+                "bytes": snapshot.bytes,
+                "max_bytes": reporter.spool_bound_bytes,
+                "oldest_s": reporter.oldest_s(),
+                "disk_low": pressure.disk_low,
+                "full": pressure.full,
+                "by_class": {
+                    Class(klass).name.lower(): tally.rows
+                    for klass, tally in snapshot.tallies.items()
+                    if tally.rows
+                },
+                "dropped": {
+                    Class(klass).name.lower(): tally.shed + tally.lost
+                    for klass, tally in snapshot.tallies.items()
+                    if tally.shed + tally.lost
+                },
+            },
+            "dead_letters": snapshot.dead_letters,
+            "commands_under_way": reporter.dispatcher.under_way() if reporter.dispatcher else 0,
+            "locks": [
+                {"account": lock.account, "device": lock.device, "reason": lock.reason}
+                for lock in self._locks
+            ],
+        }
 
-def _commands(commands: list[JournalRow]) -> str:
-    rows = []
-    for row in commands:
-        ack = row.last_ack or {}
-        rows.append(
-            f"<tr><td>{escape(rfc3339(from_unix_ms(row.created_ms)))}<td>{escape(row.account)}"
-            f"/{escape(row.device or '')}<td>{escape(row.command)}<td>{escape(row.id)}"
-            f"<td>{escape(str(ack.get('status', '')))}<td>{escape(str(ack.get('message', '')))}"
-        )
-    return (
-        "<h2>Commands</h2><div class=wide><table><tr><th>at<th>device<th>command<th>id<th>status<th>message"
-        + "".join(rows)
-        + "</table></div>"
-    )
+    def _account(self, name: str, account: Account) -> dict[str, Json]:
+        state = self._reporter.health.state(name)
+        windows = payloads.budget(self._clock.now(), budget_rows(account))["windows"]
+        return {
+            "id": name,
+            "vendor": account.settings.vendor,
+            "state": state.word if state else "unknown",
+            "message": state.message if state else "",
+            "since": rfc3339(state.since) if state and state.since else None,
+            "last_success": rfc3339(state.last_success) if state and state.last_success else None,
+            "waiting": account.gate.waiting(),
+            "budgets": windows[:BUDGETS],
+            "budgets_beyond": max(0, len(windows) - BUDGETS),
+        }

@@ -66,8 +66,8 @@ class Reporter:
         state: StateSettings,
         instance: str,
     ) -> None:
-        self._store = store
-        self._topics = topics
+        self.store = store
+        self.topics = topics
         self._clock = clock
         self.roster = roster
         self.health = health
@@ -91,7 +91,7 @@ class Reporter:
         document = payloads.bridge_event(
             ts=self._clock.now(), code=code, severity=severity, message=message, account=account, data=data
         )
-        publication = Publication(self._topics.bridge("event"), dumps(document), Class.EVENT)
+        publication = Publication(self.topics.bridge("event"), dumps(document), Class.EVENT)
         task = asyncio.get_running_loop().create_task(self._tell(publication), name="bridge-event")
         self._tellings.add(task)
         task.add_done_callback(self._tellings.discard)
@@ -99,7 +99,7 @@ class Reporter:
     async def _tell(self, publication: Publication) -> None:
         while True:
             try:
-                await self._store.run(lambda tx: tx.outbox.add(publication))
+                await self.store.run(lambda tx: tx.outbox.add(publication))
             except StoreError:
                 await self._clock.sleep(5.0)
             else:
@@ -134,7 +134,7 @@ class Reporter:
             ],
         )
         body = dumps(document)
-        await self._store.run(lambda tx: retain(tx, self._topics.bridge("info"), body))
+        await self.store.run(lambda tx: retain(tx, self.topics.bridge("info"), body))
 
     async def publish_status(self, account: str) -> None:
         """`{account}/status`, if it changed."""
@@ -142,8 +142,8 @@ class Reporter:
         if state is None or state.since is None:
             return
         body = dumps(payloads.account_status(state.word, state.message, state.since, state.last_success))
-        await self._store.run(
-            lambda tx: retain(tx, self._topics.account(account, "status"), body, account=account)
+        await self.store.run(
+            lambda tx: retain(tx, self.topics.account(account, "status"), body, account=account)
         )
 
     async def _keep_status(self) -> None:
@@ -165,8 +165,8 @@ class Reporter:
         """`bridge/info`, the budgets that are due, and what was dropped, as far as it changed."""
         await self.publish_info()
         await self.budgets.look()
-        await self._store.run(
-            lambda tx: tell_losses(tx, self._topics, self._clock.now(), self.spool_bound_bytes)
+        await self.store.run(
+            lambda tx: tell_losses(tx, self.topics, self._clock.now(), self.spool_bound_bytes)
         )
 
     async def take_snapshot(self) -> None:
@@ -182,7 +182,7 @@ class Reporter:
                 tx.dead_letters.count(),
             )
 
-        self.snapshot = await self._store.run(read)
+        self.snapshot = await self.store.run(read)
 
     async def _watch_lag(self) -> None:
         while True:
@@ -210,12 +210,12 @@ class Reporter:
     @property
     def pressure(self) -> Pressure:
         """How the spool stands."""
-        return self._store.pressure
+        return self.store.pressure
 
     @property
     def spool_bound_bytes(self) -> int:
         """How much may wait now: `spool_max`, or less while the disk has no room."""
-        return self._store.pressure.bound_bytes or self._state.spool_max
+        return self.store.pressure.bound_bytes or self._state.spool_max
 
     def oldest_s(self) -> float | None:
         """How long the oldest message waits; None if none does."""
@@ -227,7 +227,7 @@ class Reporter:
 
     async def healthz(self) -> Health:
         """Well while the store takes changes."""
-        failing = self._store.failing
+        failing = self.store.failing
         reasons = {"status": "ok" if failing is None else "failing"}
         if failing is not None:
             reasons["store"] = failing
@@ -239,7 +239,7 @@ class Reporter:
         connected = self.session is not None and self.session.connected
         pressure = self.pressure
         room = self.snapshot.bytes < self._state.spool_max * 9 // 10 and not pressure.disk_low
-        well = self._store.failing is None and not pressure.full and (connected or room)
+        well = self.store.failing is None and not pressure.full and (connected or room)
         reasons: dict[str, Json] = {
             "status": "ready" if well else "not ready",
             "broker": "connected" if connected else f"not connected: {self.broker_trouble()}",
@@ -254,8 +254,8 @@ class Reporter:
             reasons["intake"] = "refused: the spool is full of messages that are never dropped"
         if pressure.disk_low:
             reasons["disk"] = f"{pressure.free_bytes} bytes free, less than state.min_free"
-        if self._store.failing is not None:
-            reasons["store"] = self._store.failing
+        if self.store.failing is not None:
+            reasons["store"] = self.store.failing
         return Health(well, reasons)
 
     async def diagnostics(self) -> Json:

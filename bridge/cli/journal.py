@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +11,12 @@ from bridge.cli.archive import Archive, opened, required
 from bridge.cli.failures import Failure, known_account, read_configuration
 from bridge.cli.tables import printable, table
 from bridge.domain.command import CommandState
-from bridge.domain.text import Json, dumps
+from bridge.domain.text import dumps
 from bridge.domain.times import from_unix_ms, rfc3339
-from bridge.ops.log import MASK
+from bridge.ops.masking import masked
 from bridge.store.protocols import JournalRow
 
 ALL = 1_000_000
-_SECRET_NAME = re.compile(r"pass|secret|token|api_?key|app_?key", re.IGNORECASE)
 
 
 def show_list(path: str, account: str | None, limit: int, *, only_open: bool, as_json: bool) -> int:
@@ -109,16 +107,6 @@ def _detail(archive: Archive, row: JournalRow) -> dict[str, Any]:
             for step in archive.journal.steps(row.key)
         ],
     }
-
-
-def masked(value: Json) -> Json:
-    """The value with everything masked whose key sounds like a secret."""
-    if isinstance(value, dict):
-        return {
-            key: MASK if _SECRET_NAME.search(key) and part is not None else masked(part)
-            for key, part in value.items()
-        }
-    return [masked(part) for part in value] if isinstance(value, list) else value
 
 
 def _told(document: dict[str, Any]) -> str:

@@ -49,6 +49,11 @@ class Topics:
         own = f"{self.base}/{account}/cmd/+"
         return (own,) if account == GATEWAY else (own, f"{self.base}/{account}/+/cmd/+")
 
+    def command(self, account: str, native_id: str | None, command: str) -> str:
+        """Where a command of a device is sent; `native_id` None: one of the account (or the gateway)."""
+        own = f"cmd/{command}"
+        return self.account(account, own) if native_id is None else self.device(account, native_id, own)
+
     def parse_command(self, topic: str) -> CommandTopic | None:
         """The parts of a command topic, or None if it is none of ours."""
         prefix = self.base + "/"

@@ -1,17 +1,17 @@
-"""The HTTP side: push receiver, health, metrics, status page. uvicorn serves, starlette routes, signals stay ours."""
+"""The HTTP side: push receiver, health, metrics. uvicorn serves, starlette routes, signals stay ours."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.domain.errors import BridgeError, PushDenied
@@ -32,12 +32,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the app shows over HTTP."""
+    """What the app shows over HTTP. `more`: routes beyond, such as the status page's."""
 
     healthz: Callable[[], Awaitable[Health]]
     readyz: Callable[[], Awaitable[Health]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
-    status: Callable[[], Awaitable[str]]
+    more: Sequence[Route] = ()
 
 
 def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> Starlette:
@@ -56,16 +56,6 @@ def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> 
         body, content_type = await pages.metrics()
         return Response(body, media_type=None, headers={"Content-Type": content_type})
 
-    async def status(_request: Request) -> Response:
-        return HTMLResponse(
-            await pages.status(),
-            headers={
-                "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-                "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
-
     return Starlette(
         routes=[
             Route("/push/{account}/{secret}", push, methods=["POST"]),
@@ -73,7 +63,7 @@ def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> 
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            Route("/", status),
+            *pages.more,
         ]
     )
 

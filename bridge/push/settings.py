@@ -6,7 +6,14 @@ import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator, field_validator
+from pydantic import (
+    BeforeValidator,
+    PlainValidator,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from bridge.domain.quantity import Size
 from bridge.domain.settings import Network, Settings
@@ -39,12 +46,31 @@ def _listen(value: Any) -> Any:
 Listen = Annotated[str | Literal[False], PlainValidator(_listen, json_schema_input_type=str | Literal[False])]
 
 
+def _word(value: Any) -> Any:
+    return "off" if value is False else value.lower() if isinstance(value, str) else value
+
+
+PageMode = Annotated[
+    Literal["off", "read", "control"],
+    BeforeValidator(_word, json_schema_input_type=Literal["off", "read", "control", False]),
+]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+
+
 class HttpSettings(Settings):
-    """Where pushes, health, metrics and the status page are served (`listen` False: nowhere)."""
+    """Where pushes, health, metrics and the status page are served (`listen` False: nowhere).
+
+    `page`: `off`, `read`, or `control` (commands too, which needs `page_password`). With `page_password` nothing of the
+    page is shown without it. `page_hosts`: names under which a page without a password answers, beyond addresses,
+    `localhost` and names without a dot.
+    """
 
     listen: Listen = "127.0.0.1:8080"
     max_body: Size = 1024**2
     trusted_proxies: tuple[Network, ...] = ()
+    page: PageMode = "read"
+    page_password: SecretStr | None = None
+    page_hosts: tuple[HostName, ...] = ()
 
     @field_validator("max_body")
     @classmethod
@@ -52,6 +78,19 @@ class HttpSettings(Settings):
         if value < 1:
             raise ValueError("expected a size above 0")
         return value
+
+    @field_validator("page_password")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 8:
+            raise ValueError("expected at least 8 characters")
+        return value
+
+    @model_validator(mode="after")
+    def _control_has_password(self) -> HttpSettings:
+        if self.page == "control" and self.page_password is None:
+            raise ValueError("expected page_password beside page: control")
+        return self
 
     @property
     def address(self) -> tuple[str, int] | None:

@@ -15,6 +15,13 @@ from tests.system.stage import APP_ID, APP_SECRET, PUSH_SECRET, Cloud
 
 SHOP = "meterbridge/shop"
 D1 = DEVICES[0]
+PAGES = (
+    "/page/overview",
+    "/page/devices",
+    f"/page/device?account=shop&device={D1}",
+    "/page/commands",
+    "/page/alarms",
+)
 ACK = f"{SHOP}/{D1}/ack"
 MQTT_PASSWORD = "FAKE/mqtt+pass word-0000"
 SECRETS = {"app_secret": APP_SECRET, "push secret": PUSH_SECRET, "mqtt password": MQTT_PASSWORD}
@@ -75,7 +82,7 @@ def test_secrets_are_nowhere_to_be_seen(
         listener.send("meterbridge/bridge/cmd/diagnostics", {"id": "diag"})
         diagnostics = listener.final("meterbridge/bridge/ack", "diag")
         assert diagnostics["result"]["accounts"]["shop"]["state"] == "auth_failed"
-        for page in ("/metrics", "/", "/readyz", "/healthz", good):
+        for page in ("/metrics", "/", "/readyz", "/healthz", *PAGES, good):
             answer = web.get(page)
             pages.append(answer.text + str(answer.headers))
     gateway.terminate()

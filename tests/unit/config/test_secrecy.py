@@ -60,6 +60,8 @@ def test_no_mistake_shows_a_secret(read, text):
         "http: {listen: '%s'}",
         "http: {trusted_proxies: ['%s']}",
         "http: {max_body: '%s'}",
+        "http: {page: '%s'}",
+        "http: {page_hosts: ['%s:']}",
         "state: {url: '%s'}",
         "commands: {remember: '%s'}",
         "log: {level: '%s'}",

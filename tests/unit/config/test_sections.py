@@ -191,3 +191,23 @@ def test_duration_beyond_all_dates_is_refused(text):
 def test_size_beyond_all_disks_is_refused():
     with pytest.raises(ValueError, match="expected a size"):
         size_bytes("9" * 400)
+
+
+@pytest.mark.parametrize("written", ["off", "OFF", False])
+def test_page_can_be_off_however_yaml_reads_it(written):
+    assert HttpSettings(page=written).page == "off"
+
+
+def test_page_with_commands_needs_a_password_of_some_length():
+    with pytest.raises(ValidationError, match="expected page_password beside page: control"):
+        HttpSettings(page="control")
+    with pytest.raises(ValidationError, match="at least 8 characters") as caught:
+        HttpSettings(page="control", page_password="FAKE-7c")
+    assert "FAKE-7c" not in str(caught.value)
+    assert HttpSettings(page="control", page_password="FAKE-8ch").page == "control"
+
+
+@pytest.mark.parametrize("host", ["http://page.example.org", "page.example.org:80", "", "a b"])
+def test_page_host_is_a_plain_name(host):
+    with pytest.raises(ValidationError, match="page_hosts"):
+        HttpSettings(page_hosts=(host,))
