@@ -166,7 +166,10 @@ class Trial:
             )
         )
         process = Process(
-            "gateway", self._folder, python("-m", "bridge", "run", "-c", str(file), "--log-level", "warning"), self._env
+            "gateway",
+            self._folder,
+            python("-m", "bridge", "run", "-c", str(file), "--log-level", "warning"),
+            self._env,
         )
         return process
 

@@ -14,9 +14,7 @@ import httptools
 import uvloop
 
 HOST = "127.0.0.1"
-_SWITCHED = (
-    b'{"data":{"device_sn":"","msg_id":54,"type":1,"cmd_type":"turnon","info":{"code":0,"msg":""}}}'
-)
+_SWITCHED = b'{"data":{"device_sn":"","msg_id":54,"type":1,"cmd_type":"turnon","info":{"code":0,"msg":""}}}'
 _READ = (
     b'{"code":0,"data":{"device_sn":"","cmd_type":"getdevinfo","info":{"code":0,"switch_state":0,"power":0,'
     b'"total_electricity":1.5,"voltage":230,"electric_current":0}}}'
@@ -48,7 +46,9 @@ class Answers(asyncio.Protocol):
     def on_message_complete(self) -> None:
         answer = self._answer()
         self.body = b""
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+            answer
+        )
         self.transport.write(head + answer)  # type: ignore[attr-defined] # a stream's transport
 
     def _answer(self) -> bytes:

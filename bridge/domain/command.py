@@ -172,9 +172,9 @@ class CommandSpec:
     `writes`: changes something at the vendor, so a `lock` stops it. `exclusive`: no other exclusive command of the
     device begins before it is final, even while the vendor works on it; the others go on. `part` names the vendor's
     API that carries it out, where the account has several with credentials of their own (empty: the main one).
-    `check` raises Rejection for what the schema cannot say (a wrong checksum, a firmware too old). `after_loss`,
-    `evidence`, `acts` (what it does to devices, for interlocks) and `repeats` (the ids, or the vendor's names, of
-    earlier commands that it has carried out once more) get the validated parameters.
+    `uses_state`: needs `Order.known`. `check` raises Rejection for what the schema cannot say (a wrong checksum, a
+    firmware too old). `after_loss`, `evidence`, `acts` (what it does to devices, for interlocks) and `repeats` (the
+    ids, or the vendor's names, of earlier commands that it has carried out once more) get the validated parameters.
     """
 
     name: str
@@ -186,6 +186,7 @@ class CommandSpec:
     dangerous_if: Callable[[Params], str | None] | None = None
     writes: bool = True
     exclusive: bool = False
+    uses_state: bool = False
     part: str = ""
     check: Checker | None = None
     after_loss: Callable[[Any], AfterLoss] = field(default=lambda _params: AfterLoss())
@@ -217,8 +218,8 @@ class CommandSpec:
 class Order:
     """A command on its way to a vendor. `params` is validated by the spec's model.
 
-    `known` is the latest state of the device (metric → value). `vendor_ref` is what the vendor called it before
-    (None until then). `timeout_s` is how long the device may take.
+    `known` is the latest state of the device (metric → value), where the command uses it. `vendor_ref` is what the
+    vendor called it before (None until then). `timeout_s` is how long the device may take.
     """
 
     id: str

@@ -25,9 +25,12 @@ Lane = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    key: int
+    row: JournalRow
     exclusive: bool
-    expires_ms: int | None
+
+    @property
+    def key(self) -> int:
+        return self.row.key
 
 
 @dataclass(slots=True)
@@ -72,7 +75,7 @@ class Dispatcher:
         name = (row.account, row.device)
         # one that the vendor works on passes its lane too: the carrier knows whether it lets the next one go on
         lane = self._lanes.setdefault(name, _Queue())
-        lane.waiting.append(_Waiting(row.key, self._carrier.is_exclusive(row), row.expires_ms))
+        lane.waiting.append(_Waiting(row, self._carrier.is_exclusive(row)))
         self._wake(name, lane)
 
     def under_way(self) -> int:
@@ -105,16 +108,16 @@ class Dispatcher:
                 continue
             if one.exclusive:
                 lane.turn = one.key
-            if await self._carried(one.key, until_free=True):
+            if await self._carried(one.key, until_free=True, fresh=one.row):
                 self._ended(name, lane, one.key)
             else:
                 self._spawn(self._follow(name, lane, one.key), f"follow-{one.key}")
         if self._lanes.get(name) is lane and lane.is_idle():
             del self._lanes[name]
 
-    async def _carried(self, key: int, *, until_free: bool) -> bool:
+    async def _carried(self, key: int, *, until_free: bool, fresh: JournalRow | None = None) -> bool:
         try:
-            return await self._carrier.carry(key, until_free=until_free)
+            return await self._carrier.carry(key, until_free, fresh)
         except Exception:
             log.exception("command.worker_failed", extra={"key": key})
             return True
@@ -140,8 +143,8 @@ class Dispatcher:
 
     def _hold(self, lane: _Queue, one: _Waiting) -> None:
         lane.held.append(one)
-        if one.expires_ms is not None:
-            self._spawn(self._expire(lane, one, one.expires_ms), f"expire-{one.key}")
+        if one.row.expires_ms is not None:
+            self._spawn(self._expire(lane, one, one.row.expires_ms), f"expire-{one.key}")
 
     async def _expire(self, lane: _Queue, one: _Waiting, expires_ms: int) -> None:
         """Who waits for days is told in time that it was in vain."""

@@ -52,9 +52,17 @@ class JournalEffect:
 
 def stopped(tx: Tx, row: JournalRow, now: datetime) -> Outcome | None:
     """Why a command must not leave (any more), or None."""
-    if row.expires_ms is not None and unix_ms(now) >= row.expires_ms:
-        return Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")
+    late = expired(row, now)
+    if late is not None:
+        return late
     lock = tx.locks.covering(row.account, row.device) if row.writes else None
     if lock is not None:
         return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
     return None
+
+
+def expired(row: JournalRow, now: datetime) -> Outcome | None:
+    """Why it is too late for a command to leave, or None."""
+    if row.expires_ms is None or unix_ms(now) < row.expires_ms:
+        return None
+    return Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")

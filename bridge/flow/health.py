@@ -73,7 +73,7 @@ class AccountState:
 
 
 class AccountHealth:
-    """Implements `carrier.Health` for all accounts."""
+    """Implements `casebook.Health` for all accounts."""
 
     def __init__(self, clock: Clock, rng: Rng) -> None:
         self._clock = clock
@@ -102,7 +102,7 @@ class AccountHealth:
         return dict(self._states)
 
     def parked(self, account: str, part: str = "") -> AuthFailed | None:
-        """See `carrier.Health.parked`."""
+        """See `casebook.Health.parked`."""
         state = self._states.get(account)
         if state is None:
             return None

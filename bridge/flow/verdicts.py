@@ -18,11 +18,6 @@ def next_look_s(plan: Follow, asks: int) -> float:
     return last + plan.then_every_s * (asks - len(plan.ask_at_s) + 1)
 
 
-def asked_at_s(row: JournalRow) -> float:
-    """The age, since the vendor took it, at which a command was last asked for; 0 before the first time."""
-    return (row.updated_ms - (row.sent_ms if row.sent_ms is not None else row.updated_ms)) / 1000
-
-
 def final_no(error: VendorError, row: JournalRow, now: datetime) -> Outcome:
     """A vendor's no as the end of a command, with what it says of the device."""
     observations: tuple[Observation, ...] = ()

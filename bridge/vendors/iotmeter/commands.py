@@ -144,6 +144,7 @@ def _dangerous(
         idempotent=False,
         needs_id=True,
         exclusive=True,
+        uses_state=name == "open_account",
         again=_NEVER_AGAIN,
         follow=lambda _device: _follow(questions_s, Status.INDETERMINATE),
         **rules,

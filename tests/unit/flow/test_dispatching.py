@@ -10,7 +10,7 @@ import pytest
 from bridge.domain.command import Outcome, Status
 from bridge.domain.observation import Confirmation, Event, Origin, Reading
 from bridge.domain.times import rfc3339
-from bridge.flow.carrier import HOLDING_S
+from bridge.flow.reconciler import HOLDING_S
 from tests.fakes.harness import Harness
 from tests.fakes.vendor import Script, hangs, lost, taken
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from bridge.domain.command import Outcome, Status
-from bridge.domain.errors import LostAnswer
+from bridge.domain.errors import LostAnswer, RateLimited
 from bridge.domain.observation import Availability, Event, Origin, Reading, Words
 from bridge.domain.times import rfc3339
 from tests.fakes.harness import Harness
-from tests.fakes.vendor import auth_failed, lost, not_sent, offline, rate_limited, refused
+from tests.fakes.vendor import auth_failed, lost, not_sent, offline, rate_limited, refused, taken
 
 
 async def switch(harness: Harness, state: str, **payload: Any) -> None:
@@ -206,8 +206,61 @@ async def test_a_parked_account_says_nothing_of_what_has_left(harness: Harness) 
     await harness.command("home/D2/cmd/breaker", {"id": "c2", "state": "on"})
     assert harness.final("c2")["code"] == "auth_failed"
     await harness.advance(200)
-    assert (harness.final("c1")["status"], harness.final("c1")["code"]) == ("timed_out", "no_answer")
+    assert harness.statuses("c1") == ["accepted"]
     assert harness.vendor.executed == ["c1", "c2"]
+    harness.vendor.answers_probes = True
+    await harness.advance(1000)
+    assert harness.final("c1")["status"] == "succeeded"
+    assert harness.vendor.times("c1") == 1
+
+
+async def test_a_question_that_the_limit_does_not_let_through_is_put_again(harness: Harness) -> None:
+    harness.vendor.will("breaker", lost(acted=True))
+    harness.vendor.probe_error = RateLimited("too many", retry_after_s=300.0)
+    await switch(harness, "on")
+    await harness.advance(400)
+    assert harness.statuses("c1") == ["accepted"]
+    harness.vendor.probe_error = None
+    await harness.advance(70)
+    assert harness.final("c1")["status"] == "succeeded"
+
+
+async def test_a_limit_that_never_ends_does_not_keep_a_command_open_for_ever(harness: Harness) -> None:
+    harness.vendor.will("breaker", lost(acted=False))
+    harness.vendor.probe_error = RateLimited("too many", retry_after_s=300.0)
+    await switch(harness, "on")
+    await harness.advance(1300)
+    assert harness.final("c1")["status"] == "timed_out"
+    assert harness.vendor.times("c1") == 0
+
+
+@pytest.mark.parametrize("step_s", [86400.0, -86400.0])
+async def test_a_clock_that_is_set_does_not_shorten_the_search_for_the_truth(
+    harness: Harness, step_s: float
+) -> None:
+    harness.vendor.will("breaker", lost(acted=True))
+    harness.vendor.answers_probes = False
+    await switch(harness, "on")
+    await harness.advance(1)
+    harness.clock.step_wall(step_s)
+    await harness.advance(15)
+    assert harness.vendor.probed == ["c1"]
+    harness.vendor.answers_probes = True
+    await harness.advance(46)
+    assert harness.final("c1")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("step_s", [86400.0, -86400.0])
+async def test_a_clock_that_is_set_does_not_change_how_long_a_device_has(
+    harness: Harness, step_s: float
+) -> None:
+    harness.vendor.will("valve", taken("t1"))
+    await harness.command("home/D1/cmd/valve", {"id": "c1", "state": "open"})
+    harness.clock.step_wall(step_s)
+    await harness.advance(590)
+    assert harness.statuses("c1") == ["accepted", "sent"]
+    await harness.advance(15)
+    assert harness.final("c1")["status"] == "timed_out"
 
 
 # evidence -------------------------------------------------------------------------------------------------------------

