@@ -51,7 +51,8 @@ from bridge.ops.metrics import Metrics
 from bridge.ops.systemd import Notifier
 from bridge.ports import Clock
 from bridge.push.doors import Doors
-from bridge.push.server import HttpServer, Pages, build_app
+from bridge.push.room import Room
+from bridge.push.server import HttpServer, Pages, PushLimits, build_app
 from bridge.store.protocols import JournalRow, OutboxRow, RetainedRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.vendorkit.spec import VendorSpec
@@ -137,7 +138,11 @@ class Gateway:
         self.announcer = self._build_announcer()
         self.intake.announces = self.announcer
         self.board = Board(topics)
-        self.doors = Doors(self._take_push, clock, configuration.http.trusted_proxies)
+        http = configuration.http
+        self.doors = Doors(self._take_push, clock, http.trusted_proxies, http.max_wrong_secrets)
+        self.push_limits = PushLimits(
+            http.max_body, Room(http.max_pushes, max(http.max_body, http.max_push_bytes))
+        )
         self.intake.confirms = self.settler
         self.intake.is_refusing = lambda: self.store.pressure.full
         self.intake.on_behind = self.flusher.behind
@@ -227,6 +232,7 @@ class Gateway:
         reporter = self.reporter
         reporter.session, reporter.publisher = self.session, self.publisher
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
+        reporter.push_room = self.push_limits.room
         self.metrics.read_from(lambda: samples(reporter, self._clock))
         self.store.outgoing = self._outgoing
         self.store.on_pressure = reporter.pressure_changed
@@ -269,7 +275,7 @@ class Gateway:
             self.page = await build_page(
                 http, self.reporter, self.board, self.admission, self.doors, self._clock
             )
-        app = build_app(self.doors, self._pages(), http.max_body, self._clock)
+        app = build_app(self.doors, self._pages(), self.push_limits, self._clock)
         server = HttpServer(app, *address)
         await server.start()
         self.http = server

@@ -27,6 +27,7 @@ from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.session import Session
 from bridge.ports import Clock
 from bridge.push.doors import Doors
+from bridge.push.room import Room
 from bridge.push.server import Health
 from bridge.store.protocols import Tally, Tx
 from bridge.store.settings import StateSettings
@@ -82,6 +83,7 @@ class Reporter:
         self.session: Session | None = None
         self.publisher: Publisher | None = None
         self.doors: Doors | None = None
+        self.push_room: Room | None = None
         self.dispatcher: Dispatcher | None = None
 
     # events for the operator ------------------------------------------------------------------------------------

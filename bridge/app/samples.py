@@ -96,6 +96,10 @@ def _pushes(reporter: Reporter) -> Iterator[Sample]:
     for (account, outcome), count in (reporter.doors.counters.counts if reporter.doors else {}).items():
         labels = (("account", account), ("outcome", outcome))
         yield Sample("meterbridge_pushes", "Pushes by outcome", float(count), labels, counter=True)
+    room = reporter.push_room
+    if room is not None:
+        yield Sample("meterbridge_pushes_under_way", "Pushes not answered yet", float(room.under_way))
+        yield Sample("meterbridge_push_bytes_under_way", "Bytes of pushes not answered yet", float(room.held))
 
 
 def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> Iterator[Sample]:

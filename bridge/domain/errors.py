@@ -121,11 +121,13 @@ class PushError(BridgeError):
 
 
 class PushDenied(PushError):
-    """Not from whom we trust. `status` is the HTTP status: 404 secret, 401 key, 403 address."""
+    """Not from whom we trust. `status` is the HTTP status: 404 secret, 401 key, 403 address, 429 too many wrong secrets
+    (then not before `retry_after_s`)."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class PushMalformed(PushError):

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable, StoreError
 from bridge.domain.observation import Batch
 from bridge.ports import Clock, PushAnswer, PushDoor, PushRequest
+from bridge.push.guesses import Guesses
 
 log = logging.getLogger("bridge.push")
 
@@ -19,6 +20,7 @@ TakeIn = Callable[[str, Sequence[Batch], Sequence[tuple[bytes, str]], str], Awai
 """Takes batches in and puts unusable parts aside, in one transaction: account, batches, unusable, source."""
 
 DENIED_LOG_S = 60.0
+MOST_WRONG = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Door:
 
 @dataclass(slots=True)
 class PushCounters:
-    """Pushes by account and outcome, for `/metrics`."""
+    """Pushes by account (empty: none of ours) and outcome, for `/metrics`."""
 
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -50,9 +52,12 @@ class PushCounters:
 class Doors:
     """All entrances. Accounts come and go at run time."""
 
-    def __init__(self, take_in: TakeIn, clock: Clock, trusted_proxies: Sequence[str]) -> None:
+    def __init__(
+        self, take_in: TakeIn, clock: Clock, trusted_proxies: Sequence[str], most_wrong: int = MOST_WRONG
+    ) -> None:
         self._take_in = take_in
         self._clock = clock
+        self._guesses = Guesses(most_wrong, clock)
         self._trusted = tuple(ip_network(one, strict=False) for one in trusted_proxies)
         self._doors: dict[str, Door] = {}
         self._denied_logged: dict[str, float] = {}
@@ -70,13 +75,22 @@ class Doors:
         return address
 
     def admit(self, account: str, secret: str, peer: str) -> Door:
-        """The entrance that this request may use. Raises PushDenied (404, 403)."""
+        """The entrance that this request may use. Raises PushDenied (404, 403, and 429 while nothing of an address is
+        looked at)."""
+        wait_s = self._guesses.wait_s(peer)
+        if wait_s > 0:
+            self._log_denied("guessing", account, peer)
+            self.counters.add("", "slowed")
+            raise PushDenied(429, "too many wrong secrets", retry_after_s=wait_s)
         door = self._doors.get(account)
         # compared in constant time also where there is no such account: the answer tells nothing
         fits = hmac.compare_digest(door.secret if door else b"\x00" * 32, secret.encode())
         if door is None or not fits:
+            self._guesses.wrong(peer)
             self._log_denied("secret", account, peer)
+            self.counters.add("", "wrong_secret")
             raise PushDenied(404, "no such address")
+        self._guesses.right(peer)
         if door.allow_from and not _inside(peer, door.allow_from):
             self._log_denied("address", account, peer)
             self.counters.add(account, "forbidden")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from bridge.domain.errors import BridgeError, PushDenied
 from bridge.domain.text import Json, dumps
 from bridge.ports import Clock, PushAnswer, PushRequest
 from bridge.push.doors import Door, Doors, lower_headers
+from bridge.push.room import NoRoom, Place, Room
 
-START_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+"""How long a sender may take to send a body: a stuck one must not hold a place for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,9 @@ class Pages:
     more: Sequence[Route] = ()
 
 
-def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> Starlette:
+def build_app(doors: Doors, pages: Pages, limits: PushLimits, clock: Clock) -> Starlette:
     """The ASGI application."""
-
-    async def push(request: Request) -> Response:
-        return await _push(request, doors, max_body_bytes, clock)
+    receiver = Receiver(doors, limits, clock)
 
     async def healthz(_request: Request) -> Response:
         return _health(await pages.healthz())
@@ -58,8 +59,8 @@ def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> 
 
     return Starlette(
         routes=[
-            Route("/push/{account}/{secret}", push, methods=["POST"]),
-            Route("/push/{account}/{secret}/{tail:path}", push, methods=["POST"]),
+            Route("/push/{account}/{secret}", receiver.push, methods=["POST"]),
+            Route("/push/{account}/{secret}/{tail:path}", receiver.push, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
@@ -68,47 +69,83 @@ def build_app(doors: Doors, pages: Pages, max_body_bytes: int, clock: Clock) -> 
     )
 
 
-async def _push(request: Request, doors: Doors, max_body_bytes: int, clock: Clock) -> Response:
-    peer = doors.peer(
-        request.client.host if request.client else "", ",".join(request.headers.getlist("x-forwarded-for"))
-    )
-    try:
-        door = doors.admit(request.path_params["account"], request.path_params["secret"], peer)
-    except PushDenied as denied:
-        return Response(status_code=denied.status)
-    try:
-        body = await _read(request, max_body_bytes)
-    except ClientDisconnect:
-        return Response(status_code=400)
-    if body is None:
-        doors.counters.add(door.account, "too_large")
-        return _answer(door.door.failure(None, 413, f"the body is larger than {max_body_bytes} bytes"))
-    tail = request.path_params.get("tail", "")
-    pushed = PushRequest(
-        tail=f"/{tail}" if tail else "",
-        headers=lower_headers(request.scope["headers"]),
-        body=body,
-        received_at=clock.now(),
-    )
-    return _answer(await _take(doors, door, pushed))
+@dataclass(frozen=True, slots=True)
+class PushLimits:
+    """What a push may be and how many may be under way; `room` is shared with whoever tells of it."""
+
+    max_body_bytes: int
+    room: Room
 
 
-async def _take(doors: Doors, door: Door, pushed: PushRequest) -> PushAnswer:
-    """A push that was begun is finished even if its sender goes away: shielded, its effect is never half."""
-    return await asyncio.shield(asyncio.ensure_future(doors.take(door, pushed)))
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Takes pushes: who may, as much as there is room for, whole or not at all."""
+
+    doors: Doors
+    limits: PushLimits
+    clock: Clock
+
+    async def push(self, request: Request) -> Response:
+        """One push, from its address to its answer."""
+        client = request.client.host if request.client else ""
+        peer = self.doors.peer(client, ",".join(request.headers.getlist("x-forwarded-for")))
+        try:
+            door = self.doors.admit(request.path_params["account"], request.path_params["secret"], peer)
+        except PushDenied as denied:
+            wait_s = math.ceil(denied.retry_after_s)
+            return Response(status_code=denied.status, headers={"Retry-After": str(wait_s)} if wait_s else {})
+        try:
+            with self.limits.room.place() as place:
+                return _answer(await self._received(request, door, place))
+        except NoRoom:
+            self.doors.counters.add(door.account, "no_room")
+            return _answer(door.door.failure(self._pushed(request, b""), 503, "temporarily unavailable"))
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    async def _received(self, request: Request, door: Door, place: Place) -> PushAnswer:
+        """Raises NoRoom, ClientDisconnect."""
+        most = self.limits.max_body_bytes
+        try:
+            # a sender's pace is real time, whatever the clock of the gateway says
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                body = await _read(request, most, place)
+        except TimeoutError:
+            self.doors.counters.add(door.account, "too_slow")
+            reason = f"the body did not come within {READ_TIMEOUT_S:g} seconds"
+            return door.door.failure(self._pushed(request, b""), 408, reason)
+        if body is None:
+            self.doors.counters.add(door.account, "too_large")
+            reason = f"the body is larger than {most} bytes"
+            return door.door.failure(self._pushed(request, b""), 413, reason)
+        # one that was begun is finished even if its sender goes away: shielded, its effect is never half
+        return await asyncio.shield(asyncio.ensure_future(self.doors.take(door, self._pushed(request, body))))
+
+    def _pushed(self, request: Request, body: bytes) -> PushRequest:
+        tail = request.path_params.get("tail", "")
+        return PushRequest(
+            tail=f"/{tail}" if tail else "",
+            headers=lower_headers(request.scope["headers"]),
+            body=body,
+            received_at=self.clock.now(),
+        )
 
 
-async def _read(request: Request, max_body_bytes: int) -> bytes | None:
-    """The body, None if it is too large."""
+async def _read(request: Request, max_body_bytes: int, place: Place) -> bytes | None:
+    """The body, None if it is too large. What is announced is reserved before it comes. Raises NoRoom."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_body_bytes:
+    reserved = int(announced) if announced.isdigit() else 0
+    if reserved > max_body_bytes:
         return None
+    place.grow(reserved)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > max_body_bytes:
             return None
+        if size > place.size:
+            place.grow(size - place.size)
         chunks.append(chunk)
     return b"".join(chunks)
 

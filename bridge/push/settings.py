@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
+    Field,
     PlainValidator,
     SecretStr,
     StringConstraints,
@@ -62,7 +63,8 @@ class HttpSettings(Settings):
 
     `page`: `off`, `read`, or `control` (commands too, which needs `page_password`). With `page_password` nothing of the
     page is shown without it. `page_hosts`: names under which a page without a password answers, beyond addresses,
-    `localhost` and names without a dot.
+    `localhost` and names without a dot. `max_pushes`, `max_push_bytes` (at least one body): what may be under way at
+    once. `max_wrong_secrets`: of one address in a minute; 0: any number.
     """
 
     listen: Listen = "127.0.0.1:8080"
@@ -71,6 +73,9 @@ class HttpSettings(Settings):
     page: PageMode = "read"
     page_password: SecretStr | None = None
     page_hosts: tuple[HostName, ...] = ()
+    max_pushes: int = Field(default=500, ge=1, le=100_000)
+    max_push_bytes: Size = 32 * 1024**2
+    max_wrong_secrets: int = Field(default=60, ge=0, le=1_000_000)
 
     @field_validator("max_body")
     @classmethod

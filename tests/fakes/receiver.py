@@ -16,7 +16,8 @@ import httpx
 from bridge.app.gateway import Gateway, Source
 from bridge.domain.text import dumps, loads
 from bridge.push.server import build_app
-from bridge.store.sqlite.tables import SqliteDeadLetters, SqliteOutbox
+from bridge.store.sqlite.outbox import SqliteOutbox
+from bridge.store.sqlite.tables import SqliteDeadLetters
 from bridge.vendors import VENDORS
 from tests.fakes.clock import FakeClock
 from tests.fakes.harness import matches
@@ -72,9 +73,7 @@ class Receiver:
         source = Source(self._file, VENDORS, {})
         self.gateway = Gateway(source, source.read(), clock=self.clock)
         await self.gateway.start()
-        app = build_app(
-            self.gateway.doors, self.gateway._pages(), self.gateway.configuration.http.max_body, self.clock
-        )
+        app = build_app(self.gateway.doors, self.gateway._pages(), self.gateway.push_limits, self.clock)
         transport = httpx.ASGITransport(app, client=("203.0.113.9", 4711))
         self.web = httpx.AsyncClient(transport=transport, base_url="http://gateway.invalid")
         return self
