@@ -98,7 +98,9 @@ def _archive(path: Path, db: sqlite3.Connection) -> Archive | None:
         for name in names
         if not name.startswith("sqlite_")
     }
-    losses = {int(klass): int(count) for klass, count in db.execute("SELECT klass, count FROM loss")}
+    # a database that the newest version has not opened yet still counts in the old table
+    dropped = "SELECT klass, shed FROM tally" if "tally" in names else "SELECT klass, count FROM loss"
+    losses = {int(klass): int(count) for klass, count in db.execute(dropped) if count}
     return Archive(
         path=path,
         version=version,
