@@ -14,6 +14,7 @@ from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
 from bridge.domain.quantity import duration_text
 from bridge.flow.backfill import Backfill, Source
+from bridge.flow.gaps import GapLedger
 from bridge.flow.health import AccountHealth
 from bridge.flow.hearing import Hearing
 from bridge.flow.intake import Intake
@@ -50,6 +51,7 @@ class Surroundings:
     shared_windows: SharedSlots = field(default_factory=dict)
     fresh_store: bool = False
     backfill: Backfill | None = None
+    ledger: GapLedger | None = None
 
 
 @dataclass(slots=True)
@@ -158,6 +160,7 @@ def build_account(
         around.clock,
         around.rng,
         on_stretched=_stretched(configuration, settings),
+        on_planned=gate.plan,
         answers=lambda: http.answers,
         hearing=Hearing(settings.push.poll_factor if settings.push is not None else 1.0),
     )

@@ -12,7 +12,9 @@ from bridge.app.ledgers import StoreLedger
 from bridge.config import Configuration
 from bridge.domain.errors import VendorError
 from bridge.domain.observation import Observation
+from bridge.flow.backfill import Backfill
 from bridge.flow.desk import clear, device_from
+from bridge.flow.gaps import Rhythm
 from bridge.flow.history import HistoryExecutor
 from bridge.pace.gate import SlotNote
 from bridge.ports import Executor
@@ -112,6 +114,8 @@ class Fleet:
                 await account.poller.refresh()
         if backfill is not None and source is not None:
             backfill.enter(settings.id, source)
+        if backfill is not None and self._around.ledger is not None:
+            self._around.ledger.enter(settings.id, _rhythm(account, backfill))
         return account
 
     async def _recall_devices(self, account: Account) -> None:
@@ -138,6 +142,16 @@ class Fleet:
             await self._around.clock.sleep(RETIRE_S)
         finally:
             await account.aclose()
+
+
+def _rhythm(account: Account, backfill: Backfill) -> Rhythm:
+    name = account.settings.id
+
+    def usual_s(device: str) -> float | None:
+        reach = backfill.reach(name, device)
+        return reach.interval_s if reach is not None else None
+
+    return Rhythm(account.poller.interval_s, usual_s, lambda device: backfill.reach(name, device) is not None)
 
 
 def compare(old: Configuration, new: Configuration) -> Difference:

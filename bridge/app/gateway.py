@@ -36,11 +36,13 @@ from bridge.flow.carrier import Carrier
 from bridge.flow.desk import clear
 from bridge.flow.discovery import Announcer
 from bridge.flow.dispatcher import Dispatcher
+from bridge.flow.gaps import GapLedger
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
 from bridge.flow.history import GatewayBackfill, wake_on_end
 from bridge.flow.intake import Intake, IntakeOptions
 from bridge.flow.janitor import Janitor, StateFlusher
+from bridge.flow.repair import GapRepair, Repairs
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.mqtt.publisher import Publisher
@@ -132,6 +134,8 @@ class Gateway:
         self.admission = Admission(self.store, self.roster, self.settler, topics, clock)
         self.book = BackfillBook(self.intake, clock)
         self.backfill = Backfill(self.store, self.book, self.roster, self.health, clock)
+        self.ledger = GapLedger()
+        self.repair = GapRepair(self.store, self.ledger, self.backfill, self.health, clock, self._repairs)
         self.flusher = StateFlusher(self.intake, self.roster, clock)
         self.janitor = Janitor(self.store, self.intake, self.roster, clock, configuration.commands.remember)
         self.publisher = Publisher(self.store, clock)
@@ -144,6 +148,7 @@ class Gateway:
             http.max_body, Room(http.max_pushes, max(http.max_body, http.max_push_bytes))
         )
         self.intake.confirms = self.settler
+        self.intake.series = self.ledger
         self.intake.is_refusing = lambda: self.store.pressure.full
         self.intake.on_behind = self.flusher.behind
         self.intake.on_taken = self._count_observation
@@ -190,6 +195,7 @@ class Gateway:
             self._rng,
             fresh_store=fresh,
             backfill=self.backfill,
+            ledger=self.ledger,
         )
         self.fleet = Fleet(self._source.vendors, around)
         self.reporter = Reporter(
@@ -221,6 +227,7 @@ class Gateway:
         await self.fleet.begin(self.configuration)
         if self.announcer is not None:
             await self.announcer.adopt()
+        await self.repair.recall()
         self.doors.set(self.fleet.doors())
         await self.session.set_accounts([GATEWAY, *self.fleet.accounts])
         await self._start_http()
@@ -233,6 +240,7 @@ class Gateway:
         reporter.session, reporter.publisher = self.session, self.publisher
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
         reporter.push_room = self.push_limits.room
+        reporter.repair = self.repair
         self.metrics.read_from(lambda: samples(reporter, self._clock))
         self.store.outgoing = self._outgoing
         self.store.on_pressure = reporter.pressure_changed
@@ -246,6 +254,9 @@ class Gateway:
             self.session.watch(self.announcer.scheme.birth, self.announcer.born)
         if self.store.moved_aside is not None:
             self._store_replaced()
+
+    def _repairs(self) -> dict[str, Repairs]:
+        return {name: account.settings.gaps for name, account in self.fleet.accounts.items()}
 
     def _enter_gateway(self) -> None:
         commands = self.configuration.commands
@@ -261,6 +272,7 @@ class Gateway:
             refresh=self.fleet.refresh,
             diagnostics=self.reporter.diagnostics,
             backfill=self._past,
+            gaps=self.ledger.known,
             accounts=lambda: sorted(self.fleet.accounts),
         )
         policy = AccountPolicy(GATEWAY, GATEWAY, allow=commands.allow, confirm=frozenset(commands.confirm))
@@ -302,6 +314,7 @@ class Gateway:
                 ("state-flusher", self.flusher.run()),
                 ("janitor", self.janitor.run()),
                 ("reporter", self.reporter.run()),
+                ("gap-repair", self.repair.run()),
                 ("watchdog", self._watchdog()),
                 *((("discovery", self.announcer.run()),) if self.announcer else ()),
             )
@@ -417,9 +430,14 @@ class Gateway:
             ]
             return sum(new)
 
-        new = await self.store.run(work)
-        if new:
-            self.reporter.asides.told(account, unusable[0][1], new)
+        if await self.store.run(work):
+            self.reporter.event(
+                "push_dead_letter",
+                "warning",
+                f"account {account!r}: a push could not be used and was put aside: {unusable[0][1]}",
+                account,
+                reason=unusable[0][1],
+            )
 
     def _outgoing(self, added: list[OutboxRow], gone: list[int]) -> None:
         if gone:

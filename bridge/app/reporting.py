@@ -11,7 +11,6 @@ from typing import Any
 
 from bridge import __version__
 from bridge.app.accounts import Account
-from bridge.app.asides import Asides
 from bridge.app.budgets import Budgets, budget_rows, forecasts
 from bridge.app.losses import changes, tell_losses
 from bridge.contract import payloads
@@ -23,6 +22,7 @@ from bridge.domain.times import rfc3339
 from bridge.flow.desk import retain
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.health import AccountHealth
+from bridge.flow.repair import GapRepair
 from bridge.flow.roster import Roster
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.session import Session
@@ -52,8 +52,6 @@ class Snapshot:
     oldest_ms: int | None = None
     tallies: Mapping[int, Tally] = field(default_factory=dict)
     dead_letters: int = 0
-    dead_letter_bytes: int = 0
-    dead_letters_evicted: int = 0
 
 
 class Reporter:
@@ -88,7 +86,7 @@ class Reporter:
         self.doors: Doors | None = None
         self.push_room: Room | None = None
         self.dispatcher: Dispatcher | None = None
-        self.asides = Asides(self.event, clock)
+        self.repair: GapRepair | None = None
 
     # events for the operator ------------------------------------------------------------------------------------
 
@@ -169,7 +167,6 @@ class Reporter:
 
     async def round(self) -> None:
         """`bridge/info`, the budgets that are due, and what was dropped, as far as it changed."""
-        self.asides.round()
         await self.publish_info()
         await self.budgets.look()
         await self.store.run(
@@ -187,8 +184,6 @@ class Reporter:
                 oldest,
                 tx.outbox.tallies(),
                 tx.dead_letters.count(),
-                tx.dead_letters.size(),
-                tx.dead_letters.evicted(),
             )
 
         self.snapshot = await self.store.run(read)
@@ -312,6 +307,11 @@ class Reporter:
             "calls_waiting": account.gate.waiting(),
             "windows": document["windows"],
             "forecast": forecasts(account),
+            "gaps": {
+                str(row_state): count
+                for (owner, row_state), count in (self.repair.counts if self.repair else {}).items()
+                if owner == name
+            },
         }
 
     def _reachable(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bridge.app.accounts import Account
 from bridge.app.budgets import budget_rows
-from bridge.app.reporting import Reporter, Snapshot
+from bridge.app.reporting import Reporter
 from bridge.contract.publication import Class
 from bridge.ops.metrics import Sample
 from bridge.ports import Clock
@@ -28,6 +28,7 @@ def samples(reporter: Reporter, clock: Clock) -> list[Sample]:
         *_connection(reporter),
         *_outbox(reporter),
         *_pushes(reporter),
+        *_gaps(reporter),
         *(
             sample
             for name, account in reporter.accounts.items()
@@ -61,7 +62,7 @@ def _outbox(reporter: Reporter) -> Iterator[Sample]:
     age_s = reporter.oldest_s() or 0.0
     yield Sample("meterbridge_outbox_bytes", "Bytes that wait for the broker", float(snapshot.bytes))
     yield Sample("meterbridge_outbox_age_seconds", "Age of the oldest message that waits", age_s)
-    yield from _dead_letters(snapshot)
+    yield Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters))
     pressure = reporter.pressure
     yield Sample("meterbridge_spool_max_bytes", "Bytes that may wait", float(reporter.spool_bound_bytes))
     yield Sample("meterbridge_intake_refusing", "1 while nothing more is taken in", float(pressure.full))
@@ -92,14 +93,6 @@ def _class(klass: Class, tally: Tally) -> Iterator[Sample]:
             yield Sample(name, text.format(word), at_ms / 1000, labels)
 
 
-def _dead_letters(snapshot: Snapshot) -> Iterator[Sample]:
-    yield Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters))
-    yield Sample("meterbridge_dead_letter_bytes", "Bytes of it", float(snapshot.dead_letter_bytes))
-    gone = float(snapshot.dead_letters_evicted)
-    text = "Unusable input that had to go for newer one"
-    yield Sample("meterbridge_dead_letters_evicted", text, gone, counter=True)
-
-
 def _pushes(reporter: Reporter) -> Iterator[Sample]:
     for (account, outcome), count in (reporter.doors.counters.counts if reporter.doors else {}).items():
         labels = (("account", account), ("outcome", outcome))
@@ -108,6 +101,12 @@ def _pushes(reporter: Reporter) -> Iterator[Sample]:
     if room is not None:
         yield Sample("meterbridge_pushes_under_way", "Pushes not answered yet", float(room.under_way))
         yield Sample("meterbridge_push_bytes_under_way", "Bytes of pushes not answered yet", float(room.held))
+
+
+def _gaps(reporter: Reporter) -> Iterator[Sample]:
+    for (account, state), count in (reporter.repair.counts if reporter.repair else {}).items():
+        labels = (("account", account), ("state", str(state)))
+        yield Sample("meterbridge_gaps", "Known holes in the series of devices", float(count), labels)
 
 
 def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> Iterator[Sample]:

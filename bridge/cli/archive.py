@@ -15,11 +15,13 @@ from bridge.store.protocols import (
     BudgetTable,
     DeadLetterTable,
     DeviceTable,
+    GapTable,
     JournalTable,
     LockTable,
     VaultTable,
 )
 from bridge.store.sqlite.devices import SqliteDevices
+from bridge.store.sqlite.gaps import SqliteGaps
 from bridge.store.sqlite.journal import SqliteJournal
 from bridge.store.sqlite.tables import SqliteBudgets, SqliteDeadLetters, SqliteLocks, SqliteVault
 
@@ -38,6 +40,7 @@ class Archive:
     budgets: BudgetTable
     vault: VaultTable
     locks: LockTable
+    gaps: GapTable
     rows: dict[str, int]
     losses: dict[int, int]
 
@@ -110,6 +113,7 @@ def _archive(path: Path, db: sqlite3.Connection) -> Archive | None:
         budgets=SqliteBudgets(db),
         vault=SqliteVault(db),
         locks=SqliteLocks(db),
+        gaps=SqliteGaps(db),
         rows=counted,
         losses=losses,
     )

@@ -44,6 +44,31 @@ def journal_show(identity: str, path: str, as_json: bool) -> None:
     raise SystemExit(show_one(path, identity, as_json=as_json))
 
 
+@click.command()
+@config_option
+@click.option("--account", help="Only those of this account.")
+@click.option("--device", help="Only those of this device.")
+@click.option("--from", "start", metavar="TIME", help="Only those that last longer than this, RFC 3339.")
+@click.option("--to", "end", metavar="TIME", help="Only those that began before this, RFC 3339.")
+@json_option
+def gaps(
+    path: str, account: str | None, device: str | None, start: str | None, end: str | None, as_json: bool
+) -> None:
+    """List the holes in the series of the devices, and what becomes of them. Works while the gateway runs.
+
+    A hole that is `missing` or `filling` will be filled from the vendor's past as its limits allow; one that is
+    `unfillable` stays: the vendor has nothing there.
+
+    \b
+    Examples:
+      meterbridge gaps -c config.yaml
+      meterbridge gaps -c config.yaml --account home --from 2026-11-01T00:00:00Z --json
+    """
+    from bridge.cli.gaps import show_gaps
+
+    raise SystemExit(show_gaps(path, account, device, start, end, as_json=as_json))
+
+
 @click.group()
 def deadletter() -> None:
     """Pushes that could not be used, kept for a look. Looking works while the gateway runs.

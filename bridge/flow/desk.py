@@ -16,6 +16,7 @@ from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import Device, DeviceKind
+from bridge.domain.observation import Value
 from bridge.domain.text import Json, dumps
 from bridge.domain.times import from_unix_ms, unix_ms
 from bridge.store.protocols import DeviceRow, RetainedRow, Tx
@@ -32,6 +33,20 @@ class Announces(Protocol):
         ...
 
 
+class SeriesWatch(Protocol):
+    """Who looks at the times of a device's records (`flow.gaps`)."""
+
+    def live(
+        self, desk: Desk, row: DeviceRow, before_ms: int | None, ts_ms: int, metrics: Mapping[str, Value]
+    ) -> None:
+        """A record that goes to `telemetry`; `before_ms` is the time of the one before it there."""
+        ...
+
+    def past(self, desk: Desk, row: DeviceRow, ts_ms: int, metrics: Mapping[str, Value]) -> None:
+        """A record that goes to `history`, or that was known when a backfill brought it."""
+        ...
+
+
 @dataclass(slots=True)
 class Desk:
     """Everything that taking in an account's observations needs, for the length of one transaction."""
@@ -45,6 +60,7 @@ class Desk:
     state_interval_ms: int = 1000
     flat_metrics: bool = False
     announces: Announces | None = None
+    series: SeriesWatch | None = None
     changed: set[str] = field(default_factory=set)
     behind: dict[str, int] = field(default_factory=dict)
     described: dict[str, Device] = field(default_factory=dict)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bridge.domain.command import (
     AfterLoss,
@@ -21,7 +22,7 @@ from bridge.domain.command import (
 from bridge.domain.device import Device
 from bridge.domain.errors import ConfigError, Rejection, VendorError
 from bridge.domain.text import Json
-from bridge.domain.times import unix_ms
+from bridge.domain.times import parse_rfc3339, unix_ms
 from bridge.flow.history import GatewayBackfill
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
@@ -53,6 +54,39 @@ class LockParams(Params):
         return self
 
 
+def _instant(text: str) -> str:
+    parse_rfc3339(text)
+    return text
+
+
+Instant = Annotated[str, AfterValidator(_instant), Field(description="RFC 3339")]
+
+
+class GapsParams(Params):
+    """Of `gaps`: those that overlap the time from `start` to `end`."""
+
+    account: Account | None = None
+    device: str | None = Field(
+        default=None, min_length=1, max_length=200, description="device id; all devices if absent"
+    )
+    start: Instant | None = None
+    end: Instant | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> GapsParams:
+        if (
+            self.start is not None
+            and self.end is not None
+            and parse_rfc3339(self.start) >= parse_rfc3339(self.end)
+        ):
+            raise ValueError("end must be later than start")
+        return self
+
+
+KnownGaps = Callable[[Tx, datetime, Sequence[str], str | None, int | None, int | None], list[Json]]
+"""The holes of these accounts, of one device, that overlap a stretch of time in Unix milliseconds."""
+
+
 class GatewayExecutor:
     """Executor of `bridge/cmd/…`. The app gives it what only the app can do."""
 
@@ -67,6 +101,7 @@ class GatewayExecutor:
         refresh: Callable[[str], Awaitable[int]],
         diagnostics: Callable[[], Awaitable[Json]],
         backfill: GatewayBackfill,
+        gaps: KnownGaps,
         accounts: Callable[[], Sequence[str]],
     ) -> None:
         self._store = store
@@ -77,6 +112,7 @@ class GatewayExecutor:
         self._refresh = refresh
         self._diagnostics = diagnostics
         self._backfill = backfill
+        self._gaps = gaps
         self._accounts = accounts
         self._specs = self._offer()
 
@@ -97,6 +133,8 @@ class GatewayExecutor:
                 return await self._store.run(lambda tx: self._unlock(tx, order.params))
             case "diagnostics":
                 return Outcome(Status.SUCCEEDED, result=await self._diagnostics())
+            case "gaps":
+                return await self._do_gaps(order.params)
             case "backfill":
                 return await self._backfill.execute(order, effect)
         raise Rejection("unknown_command", order.spec.name)
@@ -129,6 +167,7 @@ class GatewayExecutor:
             spec("unlock", "Takes maintenance locks away.", LockParams),
             spec("diagnostics", "Versions, queues, budgets, accounts; no secret."),
             self._backfill.spec(),
+            spec("gaps", "The known holes in the series of the devices.", GapsParams),
         )
         return {offer.name: offer for offer in offers}
 
@@ -143,6 +182,15 @@ class GatewayExecutor:
             return Outcome(Status.SUCCEEDED, result=await self._reload())
         except ConfigError as error:
             return Outcome(Status.FAILED, "invalid_params", "\n".join(error.problems))
+
+    async def _do_gaps(self, params: GapsParams) -> Outcome:
+        accounts = [params.account] if params.account else self._accounts()
+        start, end = (
+            unix_ms(parse_rfc3339(at)) if at is not None else None for at in (params.start, params.end)
+        )
+        now = self._clock.now()
+        found = await self._store.run(lambda tx: self._gaps(tx, now, accounts, params.device, start, end))
+        return Outcome(Status.SUCCEEDED, result={"gaps": found})
 
     async def _do_refresh(self, params: RefreshParams) -> Outcome:
         devices: dict[str, int] = {}

@@ -23,7 +23,7 @@ from bridge.domain.observation import (
     Reading,
     Words,
 )
-from bridge.flow.desk import Announces, Desk, device_from
+from bridge.flow.desk import Announces, Desk, SeriesWatch, device_from
 from bridge.flow.occurrences import take_alarm, take_availability, take_event
 from bridge.flow.records import take_reading, take_words
 from bridge.flow.roster import Roster
@@ -87,6 +87,7 @@ class Intake:
         self._clock = clock
         self._options = options
         self.confirms: Confirms | None = None
+        self.series: SeriesWatch | None = None
         self.is_refusing: Callable[[], bool] = lambda: False
         self.announces: Announces | None = None
         self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
@@ -134,6 +135,7 @@ class Intake:
             state_interval_ms=int(self._options.state_interval_s * 1000),
             flat_metrics=self._options.flat_metrics,
             announces=self.announces,
+            series=self.series,
         )
 
     def close(self, desk: Desk) -> None:

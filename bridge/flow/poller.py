@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.domain.device import Device
@@ -14,7 +14,7 @@ from bridge.flow.health import AccountHealth
 from bridge.flow.hearing import Hearing
 from bridge.flow.intake import Intake
 from bridge.flow.roster import Roster
-from bridge.flow.schedule import Schedule, Stretch, lengthened, stretch
+from bridge.flow.schedule import Schedule, Stretch, calls_per_s, intervals, lengthened, stretch
 from bridge.pace.limits import Limit
 from bridge.ports import Clock, PollTask, Rng, VendorAdapter
 
@@ -41,11 +41,14 @@ class Poller:
     clock: Clock
     rng: Rng
     on_stretched: Callable[[Stretch], None] = lambda _stretch: None
+    on_planned: Callable[[Mapping[tuple[str, str], float]], None] = lambda _per_s: None
+    """Told how many calls a second the plan takes of which limit and key."""
     answers: Callable[[], int] = lambda: 0
     """How many calls of the account have been answered so far: an inventory from memory tells nothing of the vendor."""
     schedule: Schedule = field(default_factory=Schedule)
     hearing: Hearing = field(default_factory=lambda: Hearing(1.0))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _intervals: Mapping[str, float] = field(default_factory=dict)
     _stretched: float = 1.0
 
     async def run(self) -> None:
@@ -82,8 +85,14 @@ class Poller:
             ]
         self._stretched = told.factor if told else 1.0
         self.schedule.plan(tasks, self.clock.monotonic())
+        self._intervals = intervals(tasks)
+        self.on_planned(calls_per_s(tasks, self.limits))
         self.hearing.keep(tasks)
         self._wake.set()
+
+    def interval_s(self, device: str) -> float:
+        """How often this device is asked for its readings; 0 where nothing is planned."""
+        return self._intervals.get(device, self._intervals.get("", 0.0))
 
     def heard(self, observation: Observation) -> None:
         """A push told this: what it says need not be asked for."""

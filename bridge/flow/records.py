@@ -36,12 +36,18 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
     if from_unix_ms(ts_ms) > reading.received_at + FUTURE:
         return _take_suspect(desk, row, reading, metrics, ts_ms)
     if not _is_new(desk, row, reading, metrics, ts_ms):
+        if desk.series is not None and reading.origin is Origin.BACKFILL:
+            desk.series.past(desk, row, ts_ms, metrics)
         return _record(desk, row, reading, metrics, ts_ms)
     late = reading.origin is Origin.BACKFILL or (row.clock_ms is not None and ts_ms < row.clock_ms)
     if late:
         record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "history", record, Class.HISTORY)
+        if desk.series is not None:
+            desk.series.past(desk, row, ts_ms, metrics)
     else:
+        if desk.series is not None:
+            desk.series.live(desk, row, row.clock_ms, ts_ms, metrics)
         _advance_clock(row, metrics, ts_ms, reading.series)
         metrics = guard_counters(desk, row, metrics, ts_ms)
         record = _record(desk, row, reading, metrics, ts_ms)

@@ -57,6 +57,26 @@ def lengthened(tasks: Sequence[PollTask], limits: Iterable[Limit]) -> Stretch | 
     return next((Stretch(limit, factor) for limit in limits if limit.name in slowed.costs), None)
 
 
+def calls_per_s(tasks: Iterable[PollTask], limits: Iterable[Limit]) -> dict[tuple[str, str], float]:
+    """How many calls these tasks take of each limit in a second, by its name and, where it counts per key, device."""
+    per_key = {limit.name for limit in limits if limit.per_key}
+    rates: dict[tuple[str, str], float] = {}
+    for task in tasks:
+        for name, cost in task.costs.items():
+            for key in task.devices if name in per_key else ("",):
+                rates[name, key] = rates.get((name, key), 0.0) + cost / task.interval_s
+    return rates
+
+
+def intervals(tasks: Iterable[PollTask]) -> dict[str, float]:
+    """How often each device is asked for its readings, at the most; "" stands for all that no task names."""
+    found: dict[str, float] = {}
+    for task in tasks:
+        for device in (task.devices or ("",)) if task.lane == "poll" and task.costs else ():
+            found[device] = min(found.get(device, task.interval_s), task.interval_s)
+    return found
+
+
 @dataclass(order=True, slots=True)
 class _Entry:
     due: float

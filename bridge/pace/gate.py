@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import heapq
 import math
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -106,6 +106,7 @@ class AccountGate:
         self._fresh = fresh
         self._started = self._wall.now()
         self._table: dict[tuple[str, str], SlidingWindows] = {}
+        self._planned: Mapping[tuple[str, str], float] = {}
         self._shared = shared if shared is not None else {}
         self._waiting: list[_Waiter] = []
         self._count = 0
@@ -169,6 +170,12 @@ class AccountGate:
         """See `vendorkit.http.Gate.learn`."""
         self._windows(limit, key).learn(window, self._wall.now() + for_s)
         self.changes += 1
+
+    def plan(self, per_s: Mapping[tuple[str, str], float]) -> None:
+        """How many calls a second regular polling takes of which limit (and key): history leaves room for them."""
+        self._planned = dict(per_s)
+        for (name, key), windows in self._table.items():
+            windows.planned_per_s = self._planned.get((name, key), 0.0)
 
     def usage(self) -> list[Usage]:
         """Every window in use now."""
@@ -241,7 +248,7 @@ class AccountGate:
                 soonest = min(soonest, SHARED_LOOK_S if _is_shared_hold(waiter, wait) else wait)
                 left.append(waiter)
             elif not waiter.granted.done():
-                waiter.granted.set_result([one.reserve(now) for one in waiter.uses])
+                waiter.granted.set_result([one.reserve(now, waiter.lane) for one in waiter.uses])
                 self.changes += 1
         self._waiting = left
         if soonest < math.inf:
@@ -279,7 +286,8 @@ class AccountGate:
         key = key if limit.per_key else ""
         found = self._table.get((name, key))
         if found is None:
-            found = self._table[name, key] = SlidingWindows(limit, self._slots(limit, key))
+            planned_per_s = self._planned.get((name, key), 0.0)
+            found = self._table[name, key] = SlidingWindows(limit, self._slots(limit, key), planned_per_s)
         return found
 
     def _slots(self, limit: Limit, key: str) -> Slots:

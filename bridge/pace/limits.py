@@ -7,6 +7,7 @@ start, whichever comes first.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from enum import IntEnum
 TRANSIT_S = 0.25
 """How long a call that is under way may take to arrive. Measured without it: of five calls a second that left, up to
 eight arrived within one."""
+
+
+PLANNED_FROM_S = 60.0
+"""In shorter windows the order of the lanes is enough."""
 
 
 class Lane(IntEnum):
@@ -73,9 +78,11 @@ class Usage:
 @dataclass(slots=True)
 class Slots:
     """What was taken of one limit and key, by whoever shares it. `taken` holds the latest possible arrivals in
-    order, `horizon_s` how far back they matter to anybody."""
+    order, `history` those of them that were in the lane HISTORY (of this process), `horizon_s` how far back they
+    matter to anybody."""
 
     taken: list[float] = field(default_factory=list)
+    history: list[float] = field(default_factory=list)
     under_way: int = 0
     blocked_until: float = 0.0
     horizon_s: float = 0.0
@@ -93,10 +100,12 @@ class Learnt:
 class SlidingWindows:
     """One limit and one key as one account sees them. Times are Unix seconds and only ever grow here.
 
-    Accounts that share a limit share `slots`, and each keeps to its own `limit`: a lowered one binds its account."""
+    Accounts that share a limit share `slots`, and each keeps to its own `limit`: a lowered one binds its account.
+    `planned_per_s`: what regular polling takes; the lane HISTORY leaves it in every window."""
 
     limit: Limit
     slots: Slots = field(default_factory=Slots)
+    planned_per_s: float = 0.0
     _learnt: dict[float, Learnt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,7 +136,8 @@ class SlidingWindows:
 
     def wait_s(self, now: float, lane: Lane) -> float:
         """Seconds until one more call may start; 0 if it may now. Infinite while `concurrency` is used up (that
-        ends with a release, not with time). Lanes below COMMAND leave `reserve` slots free."""
+        ends with a release, not with time). Lanes below COMMAND leave `reserve` slots free, HISTORY also those that
+        polling will need."""
         if self.limit.concurrency and self.slots.under_way >= self.limit.concurrency:
             return float("inf")
         now = self._not_before(now)
@@ -139,17 +149,21 @@ class SlidingWindows:
                 count = max(1, count - self.limit.reserve)
             if len(taken) >= count:
                 wait = max(wait, taken[-count] + window.seconds - now)
+            if lane is Lane.HISTORY and window.seconds >= PLANNED_FROM_S:
+                wait = max(wait, self._beside_polling_s(window, now))
         return wait
 
     def blocked_s(self, now: float) -> float:
         """Seconds for which the vendor's own word holds everything."""
         return max(0.0, self.slots.blocked_until - now)
 
-    def reserve(self, now: float) -> float:
+    def reserve(self, now: float, lane: Lane = Lane.POLL) -> float:
         """Takes a slot; returns the time under which it is known (never before the last one). The caller has
         seen `wait_s` return 0 for the same `now`."""
         at = self._not_before(now)
         self.slots.taken.append(at + TRANSIT_S)
+        if lane is Lane.HISTORY:
+            self.slots.history.append(at + TRANSIT_S)
         self.slots.under_way += 1
         self._forget(at)
         return at
@@ -169,6 +183,8 @@ class SlidingWindows:
         """The call never left: its slot is given back."""
         self.slots.under_way = max(0, self.slots.under_way - 1)
         self._drop(at + TRANSIT_S)
+        if at + TRANSIT_S in self.slots.history:
+            self.slots.history.remove(at + TRANSIT_S)
 
     def remember(self, at: float, now: float) -> None:
         """A call of an earlier process left `at`."""
@@ -205,6 +221,12 @@ class SlidingWindows:
         times += [known.until for known in self._learnt.values() if known.until > now]
         return min(times, default=None)
 
+    def _beside_polling_s(self, window: Window, now: float) -> float:
+        """Seconds until history has had no more of the window than polling leaves."""
+        room = max(1, window.count - self.limit.reserve - math.ceil(self.planned_per_s * window.seconds))
+        history = self.slots.history
+        return history[-room] + window.seconds - now if len(history) >= room else 0.0
+
     def _not_before(self, now: float) -> float:
         taken = self.slots.taken
         return max(now, taken[-1] - TRANSIT_S) if taken else now
@@ -218,9 +240,10 @@ class SlidingWindows:
         return True
 
     def _forget(self, now: float) -> None:
-        old = bisect_right(self.slots.taken, now - self.slots.horizon_s)
-        if old:
-            del self.slots.taken[:old]
+        for times in (self.slots.taken, self.slots.history):
+            old = bisect_right(times, now - self.slots.horizon_s)
+            if old:
+                del times[:old]
 
 
 FORECAST_FROM_S = 600.0

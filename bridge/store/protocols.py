@@ -399,7 +399,7 @@ class DeadLetterTable(Protocol):
     """Unusable input, bounded; the same body is kept once and counted."""
 
     def add(self, account: str, source: str, reason: str, body: bytes, at_ms: int) -> bool:
-        """True if it is new. The oldest ones go when there are too many, or their bodies are too large together."""
+        """True if it is new. The oldest ones go when there are too many."""
         ...
 
     def list(self, limit: int) -> Sequence[DeadLetter]:
@@ -416,14 +416,6 @@ class DeadLetterTable(Protocol):
 
     def count(self) -> int:
         """How many there are."""
-        ...
-
-    def size(self) -> int:
-        """Bytes of their bodies."""
-        ...
-
-    def evicted(self) -> int:
-        """How many ever had to go for newer ones."""
         ...
 
 
@@ -593,6 +585,111 @@ class BackfillTable(Protocol):
         ...
 
 
+class GapState(StrEnum):
+    """Where the repair of a gap stands."""
+
+    MISSING = "missing"
+    FILLING = "filling"
+    UNFILLABLE = "unfillable"
+
+
+@dataclass(slots=True)
+class GapRow:
+    """A hole in the series of a device: between the records at `start_ms` and `end_ms` (Unix milliseconds) at least one
+    is missing.
+
+    `certain` False: the gateway was away, and how often the device tells something is not known, so perhaps nothing
+    is. `start_dim`, `end_dim`: a solar device was next to dark there. `tries` to fill it so far; not again before
+    `next_ms`; `ref` of the backfill that works on it. `noted_ms`: when the gap was first known.
+    """
+
+    key: int
+    account: str
+    device: str
+    start_ms: int
+    end_ms: int
+    state: GapState = GapState.MISSING
+    certain: bool = True
+    start_dim: bool = False
+    end_dim: bool = False
+    tries: int = 0
+    next_ms: int = 0
+    ref: str = ""
+    noted_ms: int = 0
+    message: str = ""
+
+
+class GapTable(Protocol):
+    """The known holes. Those of a device never overlap: only a record divides two of them."""
+
+    def insert(self, row: GapRow) -> int:
+        """Adds a row (its `key` is ignored); returns the key."""
+        ...
+
+    def save(self, row: GapRow) -> None:
+        """Writes the row back."""
+        ...
+
+    def drop(self, key: int) -> None:
+        """It is filled, or was none."""
+        ...
+
+    def around(self, account: str, device: str, at_ms: int) -> GapRow | None:
+        """The one in which this instant lies, both ends excluded."""
+        ...
+
+    def of_ref(self, ref: str, account: str, device: str) -> Sequence[GapRow]:
+        """Those of a device that this backfill works on, in the order of time."""
+        ...
+
+    def due(self, account: str, now_ms: int, limit: int) -> Sequence[GapRow]:
+        """Missing ones whose time has come, the longest waiting first."""
+        ...
+
+    def find(
+        self,
+        account: str | None = None,
+        device: str | None = None,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        states: Iterable[GapState] | None = None,
+    ) -> Sequence[GapRow]:
+        """Those that overlap a stretch of time, by account, device and time."""
+        ...
+
+    def count(self) -> Mapping[tuple[str, GapState], int]:
+        """How many there are, by account and state."""
+        ...
+
+    def forget_before(self, ms: int) -> None:
+        """Deletes unfillable ones that ended earlier."""
+        ...
+
+
+@dataclass(slots=True)
+class CadenceRow:
+    """How a device tells: the distances of its newest live records in seconds, whether the newest was `dim`
+    (`domain.cadence`), and the highest power seen."""
+
+    account: str
+    device: str
+    distances: list[int] = field(default_factory=list)
+    dim: bool = False
+    brightest_w: float = 0.0
+
+
+class CadenceTable(Protocol):
+    """What is learnt of each device's rhythm."""
+
+    def get(self, account: str, device: str) -> CadenceRow | None:
+        """By device."""
+        ...
+
+    def save(self, row: CadenceRow) -> None:
+        """Adds or replaces."""
+        ...
+
+
 class Tx(Protocol):
     """One transaction under way."""
 
@@ -620,6 +717,10 @@ class Tx(Protocol):
     def budgets(self) -> BudgetTable: ...
     @property
     def vault(self) -> VaultTable: ...
+    @property
+    def gaps(self) -> GapTable: ...
+    @property
+    def cadences(self) -> CadenceTable: ...
     @property
     def backfills(self) -> BackfillTable: ...
 

@@ -16,7 +16,7 @@ from bridge.domain.interlocks import LONGEST_SWITCH_INTERVAL_S, Interlocks, Rule
 from bridge.domain.quantity import Duration, duration_s, duration_text
 from bridge.domain.settings import Network, Settings
 
-__all__ = ["AccountSettings", "CommandRules", "DeviceSelection", "PushSettings", "Settings"]
+__all__ = ["AccountSettings", "CommandRules", "DeviceSelection", "GapSettings", "PushSettings", "Settings"]
 
 
 class DeviceSelection(Settings):
@@ -106,6 +106,15 @@ class PushSettings(Settings):
         return value
 
 
+class GapSettings(Settings):
+    """`gaps` of an account: whether holes are filled from the vendor's past, for how long after it was found one may
+    still be filled by a late upload, and how far back it is worth it."""
+
+    fill: bool = True
+    late: Duration = 86400.0
+    back: Duration = 31 * 86400.0
+
+
 EXPIRE_AFTER_S, EXPIRE_AFTER_POLLS = 3600, 10
 
 _RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(.+?)\s*\Z")
@@ -137,6 +146,7 @@ class AccountSettings(Settings):
     alarm_backlog: Duration = 86400.0
     alarm_severity: Mapping[str, Literal["info", "warning", "critical"]] = Field(default_factory=dict)
     push: PushSettings | None = None
+    gaps: GapSettings = GapSettings()
 
     @field_validator("id")
     @classmethod

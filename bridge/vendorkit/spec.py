@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.domain.account import AccountPolicy
@@ -44,8 +44,7 @@ class Kit:
 class VendorSpec:
     """One vendor. `settings` is its account settings class, `limits` its limits for such an account (before the
     account's own `limits` lower them), `build` makes the adapter of one account. `local_inventory`: the devices stand
-    in the configuration, no call is needed to know them. `specimen`: the settings of an invented account that uses all
-    of what the vendor offers, without `id` and `vendor`; documents are made from it."""
+    in the configuration, no call is needed to know them."""
 
     name: str
     title: str
@@ -54,4 +53,3 @@ class VendorSpec:
     limits: Callable[[Any], Sequence[Limit]]
     build: Callable[[Any, Kit], VendorAdapter]
     local_inventory: bool = False
-    specimen: Mapping[str, Json] = field(default_factory=dict)

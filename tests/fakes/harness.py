@@ -30,17 +30,20 @@ from bridge.flow.carrier import Carrier
 from bridge.flow.desk import device_from
 from bridge.flow.discovery import Announcer
 from bridge.flow.dispatcher import Dispatcher
+from bridge.flow.gaps import GapLedger, Rhythm
 from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
 from bridge.flow.history import GatewayBackfill, HistoryExecutor, wake_on_end
 from bridge.flow.intake import Intake, IntakeOptions, Taken
 from bridge.flow.janitor import Janitor, StateFlusher
+from bridge.flow.repair import GapRepair
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.store.protocols import JournalRow, Tx
 from bridge.store.sqlite.database import SqliteStore, SqliteTx
 from bridge.store.sqlite.journal import SqliteJournal
 from bridge.store.sqlite.outbox import SqliteOutbox
+from bridge.vendorkit.settings import GapSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendor import ACCOUNT, VENDOR, FakeVendor, device
 
@@ -158,6 +161,8 @@ class Harness:
         self.options = IntakeOptions(flat_metrics=flat_metrics)
         self.base = base
         self.discovery = discovery
+        self.gaps = GapSettings()
+        self.planned_s = 0.0
         self.reloads: list[Callable[[], Json]] = []
         self._outside: set[asyncio.Task[Any]] = set()
         self._mid = 0
@@ -187,6 +192,10 @@ class Harness:
         self.admission = Admission(self.store, self.roster, self.settler, self.topics, self.clock)
         self.book = BackfillBook(self.intake, self.clock)
         self.backfill = Backfill(self.store, self.book, self.roster, self.health, self.clock)
+        self.ledger = GapLedger()
+        self.repair = GapRepair(
+            self.store, self.ledger, self.backfill, self.health, self.clock, lambda: {ACCOUNT: self.gaps}
+        )
         for origin in (BackfillOrigin.HISTORY, BackfillOrigin.COMMAND):
             self.book.on_ended(origin, wake_on_end(self.carrier.wake))
         self.flusher = StateFlusher(self.intake, self.roster, self.clock)
@@ -196,6 +205,7 @@ class Harness:
         )
         self.intake.announces = self.announcer if self.discovery else None
         self.intake.confirms = self.settler
+        self.intake.series = self.ledger
         self.intake.on_behind = self.flusher.behind
         self.settler.on_settled = lambda row: self.carrier.wake(row.key)
         self.settler.on_nudge = self.carrier.wake
@@ -204,6 +214,7 @@ class Harness:
         self._enter_gateway()
         await self.store.run(self.settler.load_open)
         await self.enter_account()
+        await self.repair.recall()
         await self.dispatcher.adopt()
         for account, name in await self.store.run(lambda tx: list(tx.devices.dirty())):
             self.flusher.behind(account, name, 0.0)
@@ -223,6 +234,7 @@ class Harness:
             refresh=self._refresh,
             diagnostics=self._diagnostics,
             backfill=GatewayBackfill(self.backfill, self.roster, lambda: [ACCOUNT], self.clock),
+            gaps=self.ledger.known,
             accounts=lambda: [ACCOUNT],
         )
         self.roster.enter(AccountPolicy(GATEWAY, GATEWAY), executor, DeviceKind.METER)
@@ -242,12 +254,24 @@ class Harness:
         self.roster.enter(self.policy, executor, DeviceKind.BREAKER)
         if self.vendor.history is not None:
             self.backfill.enter(ACCOUNT, Source(self.vendor.history))
+        self.ledger.enter(ACCOUNT, self._rhythm())
         self.health.enter(ACCOUNT)
         rows = await self.store.run(lambda tx: list(tx.devices.of_account(ACCOUNT)))
         known = [device_from(self.policy, row, DeviceKind.BREAKER) for row in rows]
         self.roster.replace(ACCOUNT, known)
         await self.intake.describe_again(ACCOUNT)
         await self.intake.take_inventory(ACCOUNT, self.vendor.devices)
+
+    def _rhythm(self) -> Rhythm:
+        def usual_s(device: str) -> float | None:
+            reach = self.backfill.reach(ACCOUNT, device)
+            return reach.interval_s if reach is not None else None
+
+        return Rhythm(
+            lambda _device: self.planned_s,
+            usual_s,
+            lambda device: self.backfill.reach(ACCOUNT, device) is not None,
+        )
 
     def leave_account(self) -> None:
         """The account is gone from the configuration."""

@@ -15,8 +15,6 @@ from tests.system.stage import Listener
 CACHE = Path(__file__).parents[2] / ".cache"
 HOME_ASSISTANT = CACHE / "homeassistant" / "bin" / "python"
 
-OFFICIAL = CACHE / "node" / "node_modules" / "@asyncapi" / "specs" / "schemas" / "3.0.0-without-$id.json"
-
 collect_ignore = [] if HOME_ASSISTANT.exists() else ["test_home_assistant.py"]
 """`make test` installs it where that is possible, and says so where not."""
 
@@ -28,7 +26,6 @@ class World:
     process: Running
     listener: Listener
     port: int
-    config: Path
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         assert url is not None
         listener = Listener(int(url.group(1))).start()
         listener.tails.append(lambda: process.text[-3000:])
-        (config,) = folder.glob("meterbridge-demo-*/config.yaml")
-        yield World(process, listener, int(url.group(1)), config)
+        yield World(process, listener, int(url.group(1)))
         listener.end()
     finally:
         process.end()

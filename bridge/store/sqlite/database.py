@@ -25,6 +25,7 @@ from bridge.domain.errors import StoreError
 from bridge.store.protocols import Done, OutboxRow, Tx
 from bridge.store.sqlite.backfills import SqliteBackfills
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
+from bridge.store.sqlite.gaps import SqliteCadences, SqliteGaps
 from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
 from bridge.store.sqlite.outbox import SqliteOutbox
 from bridge.store.sqlite.room import Room, free_bytes
@@ -83,6 +84,8 @@ class SqliteTx:
         self.locks = SqliteLocks(db)
         self.budgets = SqliteBudgets(db)
         self.vault = SqliteVault(db)
+        self.gaps = SqliteGaps(db)
+        self.cadences = SqliteCadences(db)
         self.backfills = SqliteBackfills(db)
         self.hooks: list[Done] = []
 

@@ -14,5 +14,4 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.ELECTRICITY_METER, DeviceKind.SOLAR_PLANT}),
     limits=limits,
     build=IammeterAdapter,
-    specimen={"token": "specimen", "site_history": True},
 )

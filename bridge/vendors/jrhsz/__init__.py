@@ -14,5 +14,4 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.ELECTRICITY_METER, DeviceKind.WATER_METER, DeviceKind.METER}),
     limits=limits,
     build=JrhszAdapter,
-    specimen={"username": "specimen", "password": "specimen"},
 )

@@ -14,5 +14,4 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.SOLAR_PLANT, DeviceKind.INVERTER}),
     limits=limits,
     build=SajAdapter,
-    specimen={"app_id": "specimen", "app_key": "specimen"},
 )

@@ -15,5 +15,4 @@ SPEC = VendorSpec(
     limits=limits,
     build=WmjAdapter,
     local_inventory=True,
-    specimen={"app_id": "specimen", "app_secret": "specimen", "devices": ["W7100000001"]},
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.flow.schedule import SHARE, Schedule, stretch
+from bridge.flow.schedule import SHARE, Schedule, calls_per_s, intervals, stretch
 from bridge.pace.limits import Limit, Window
 from bridge.ports import PollTask
 
@@ -293,3 +293,20 @@ def test_a_task_that_always_starts_a_little_late_keeps_its_interval() -> None:
         schedule.done(taken, late, late)
     gaps = [later - sooner for sooner, later in pairwise(starts)]
     assert max(gaps[10:]) < 60.2
+
+
+def test_calls_are_planned_per_limit_and_where_it_counts_per_device_also_by_device():
+    account = Limit("all", "all", "account", (Window(100, 3600.0),))
+    each = Limit("each", "each", "device", (Window(12, 3600.0),), per_key=True)
+    tasks = [
+        PollTask("a", 300.0, {"each": 1.0, "all": 1.0}, ("A",)),
+        PollTask("b", 600.0, {"each": 1.0, "all": 1.0}, ("B",)),
+        PollTask("list", 3600.0, {"all": 2.0}, lane="inventory"),
+    ]
+    rates = calls_per_s(tasks, [account, each])
+    assert rates == {
+        ("each", "A"): pytest.approx(1 / 300),
+        ("each", "B"): pytest.approx(1 / 600),
+        ("all", ""): pytest.approx(1 / 300 + 1 / 600 + 2 / 3600),
+    }
+    assert intervals([*tasks, PollTask("all", 900.0, {"all": 1.0})]) == {"A": 300.0, "B": 600.0, "": 900.0}

@@ -258,3 +258,30 @@ def test_lanes_are_ordered_from_command_to_history():
 @pytest.mark.parametrize("field", ["per_key", "concurrency", "reserve"])
 def test_limit_is_plain_by_default(field):
     assert not getattr(Limit("a", "b", "account", ()), field)
+
+
+def test_history_leaves_what_polling_needs_of_every_long_window():
+    one = SlidingWindows(limit("calls", (10, 1.0), (20, 3600.0), reserve=2), planned_per_s=12 / 3600)
+    history = 0
+    for second in range(100):
+        now = 100.0 + 2 * second
+        if one.wait_s(now, Lane.HISTORY) == 0:
+            one.release(one.reserve(now, Lane.HISTORY), now)
+            history += 1
+    assert history == 20 - 2 - 12
+    for minute in range(12):
+        now = 400.0 + 60 * minute
+        assert one.wait_s(now, Lane.POLL) == 0
+        called(one, now)
+    assert one.wait_s(1200.0, Lane.POLL) > 0
+    assert one.wait_s(1200.0, Lane.COMMAND) == 0
+    assert one.wait_s(3500.0, Lane.HISTORY) > 0
+    assert one.wait_s(3702.0, Lane.HISTORY) == 0
+
+
+def test_history_goes_on_however_much_is_planned():
+    one = SlidingWindows(limit("calls", (12, 3600.0)), planned_per_s=12 / 3600)
+    at = one.reserve(0.0, Lane.HISTORY)
+    assert one.wait_s(1.0, Lane.HISTORY) > 3500
+    one.refund(at)
+    assert one.wait_s(1.0, Lane.HISTORY) == 0

@@ -1,0 +1,169 @@
+"""Fills gaps from the vendors' past: the lowest lane, as far as the budgets allow, until nothing can be missing.
+
+A gap is asked for soon after it is found. What the vendor does not have then is asked for again, less and less often,
+because meters upload late; after `late_s` it is `unfillable`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from bridge.domain.errors import StoreError
+from bridge.domain.history import Period, Reach
+from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.flow.backfill import Backfill, BackfillOrigin, Wish
+from bridge.flow.gaps import GapLedger
+from bridge.flow.health import AccountHealth
+from bridge.ports import Clock
+from bridge.store.protocols import BackfillRow, BackfillState, GapRow, GapState, Store, Tx
+
+log = logging.getLogger("bridge.gaps")
+
+ROUND_S = 15.0
+AT_ONCE = 200
+"""How many gaps of one account are handed to the backfill in one round."""
+AGAIN_MS = (3_600_000, 6 * 3_600_000, 24 * 3_600_000)
+"""When a gap that is still there is asked for again."""
+FAILURES_UNTIL_UNFILLABLE = 10
+UNFILLABLE_FOR_MS = 366 * 86_400_000
+
+
+class Repairs(Protocol):
+    """An account's settings of gap repair."""
+
+    @property
+    def fill(self) -> bool: ...
+    @property
+    def late(self) -> float: ...
+    @property
+    def back(self) -> float: ...
+
+
+@dataclass(slots=True)
+class GapRepair:
+    """`run` until cancelled. `settings` gives the accounts whose gaps are repaired."""
+
+    store: Store
+    ledger: GapLedger
+    backfill: Backfill
+    health: AccountHealth
+    clock: Clock
+    settings: Callable[[], Mapping[str, Repairs]]
+    counts: Mapping[tuple[str, GapState], int] = field(default_factory=dict)
+    _known: Mapping[str, Repairs] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.backfill.book.on_ended(BackfillOrigin.GAP, self._ended)
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            try:
+                await self.round()
+            except StoreError as error:
+                log.error("gaps.store_failed", extra={"reason": str(error)})
+            except Exception:
+                log.exception("gaps.crashed")
+            await self.clock.sleep(ROUND_S)
+
+    async def round(self) -> None:
+        """Notes who is heard, and hands over what is due."""
+        settings = self._known = dict(self.settings())
+        accounts = {name: self.health.state(name) for name in settings}
+
+        def work(tx: Tx) -> Mapping[tuple[str, GapState], int]:
+            now_ms = unix_ms(self.clock.now())
+            for name, state in accounts.items():
+                heard = state.last_success if state is not None else None
+                if heard is not None and state is not None:
+                    self.ledger.heard(tx, name, unix_ms(heard), well=state.word == "online")
+                self._hand_over(tx, name, settings[name], now_ms)
+            self.backfill.adopt(tx)
+            return tx.gaps.count()
+
+        self.counts = await self.store.run(work)
+
+    async def recall(self) -> None:
+        """At the start: since when nobody was heard, and gaps that nobody works on any more are missing again. Raises
+        StoreError."""
+        self._known = dict(self.settings())
+
+        def work(tx: Tx) -> None:
+            working = {row.ref for row in tx.backfills.unfinished()}
+            for gap in tx.gaps.find(states=[GapState.FILLING]):
+                if gap.ref not in working:
+                    tx.gaps.save(replace(gap, state=GapState.MISSING))
+            tx.gaps.forget_before(unix_ms(self.clock.now()) - UNFILLABLE_FOR_MS)
+            for name in self._known:
+                self.ledger.recall(tx, name)
+
+        await self.store.run(work)
+
+    def _hand_over(self, tx: Tx, account: str, settings: Repairs, now_ms: int) -> None:
+        if not settings.fill:
+            return
+        for gap in tx.gaps.due(account, now_ms, AT_ONCE):
+            reach = self.backfill.reach(account, gap.device)
+            if reach is None:
+                self._settle(tx, gap, GapState.UNFILLABLE, "the vendor keeps no past of this device")
+                continue
+            self._ask(tx, gap, now_ms - _back_ms(reach, settings), now_ms)
+
+    def _ask(self, tx: Tx, gap: GapRow, oldest_ms: int, now_ms: int) -> None:
+        if gap.end_ms <= oldest_ms:
+            self._settle(tx, gap, GapState.UNFILLABLE, "too long ago")
+            return
+        if gap.start_ms < oldest_ms:
+            old = replace(gap, end_ms=oldest_ms, state=GapState.UNFILLABLE, message="too long ago")
+            tx.gaps.insert(old)
+            gap = replace(gap, start_ms=oldest_ms)
+        ref = f"gap-{gap.key}-{gap.tries + 1}"
+        tx.gaps.save(replace(gap, state=GapState.FILLING, tries=gap.tries + 1, ref=ref, message=""))
+        # the records at both ends are there already
+        period = Period(from_unix_ms(gap.start_ms + 1), from_unix_ms(gap.end_ms))
+        self.backfill.book.submit(tx, ref, BackfillOrigin.GAP, [Wish(gap.account, gap.device, period)])
+
+    def _ended(self, tx: Tx, row: BackfillRow) -> None:
+        """A backfill came to its end: what is still missing is asked for again, or never."""
+        now_ms = unix_ms(self.clock.now())
+        settings = self._known.get(row.account)
+        late_ms = int(settings.late * 1000) if settings is not None else 0
+        for gap in tx.gaps.of_ref(row.ref, row.account, row.device):
+            if row.state is BackfillState.DONE:
+                self._not_there(tx, gap, now_ms, late_ms)
+            elif gap.tries >= FAILURES_UNTIL_UNFILLABLE:
+                self._settle(tx, gap, GapState.UNFILLABLE, row.message)
+            else:
+                self._later(tx, gap, now_ms + _pause_ms(gap), row.message)
+
+    def _not_there(self, tx: Tx, gap: GapRow, now_ms: int, late_ms: int) -> None:
+        """The vendor has told all it has, and this is still missing."""
+        if not gap.certain or (gap.start_dim and gap.end_dim):
+            tx.gaps.drop(gap.key)  # nothing was missing: it tells that seldom, or it slept
+            return
+        last_ms = gap.noted_ms + late_ms
+        if now_ms >= last_ms:
+            self._settle(tx, gap, GapState.UNFILLABLE, "the vendor has nothing there")
+        else:
+            self._later(tx, gap, min(now_ms + _pause_ms(gap), last_ms), "the vendor has nothing there yet")
+
+    def _later(self, tx: Tx, gap: GapRow, next_ms: int, message: str) -> None:
+        tx.gaps.save(replace(gap, state=GapState.MISSING, next_ms=next_ms, ref="", message=message))
+
+    def _settle(self, tx: Tx, gap: GapRow, state: GapState, message: str) -> None:
+        tx.gaps.save(replace(gap, state=state, ref="", message=message))
+        log.info("gaps.unfillable", extra={"account": gap.account, "device": gap.device, "reason": message})
+
+
+def _back_ms(reach: Reach, settings: Repairs) -> int:
+    back_s = settings.back
+    if reach.back is not None:
+        back_s = min(back_s, reach.back.total_seconds())
+    return int(back_s * 1000)
+
+
+def _pause_ms(gap: GapRow) -> int:
+    return AGAIN_MS[min(gap.tries, len(AGAIN_MS)) - 1]
