@@ -64,9 +64,10 @@ class PollTask:
 class Effect(Protocol):
     """The journal's side of one command under way."""
 
-    async def leaving(self) -> None:
-        """Called once right before a request that changes something leaves. When it returns, the journal says so
-        on disk. Raises Withdrawn if the command must not leave any more."""
+    async def leaving(self, request: Json = None) -> None:
+        """Called once right before a request that changes something leaves; `request` is what leaves, as a document
+        without secrets. When it returns, the journal says so on disk. Raises Withdrawn if the command must not leave
+        any more."""
         ...
 
     @property

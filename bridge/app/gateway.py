@@ -30,6 +30,7 @@ from bridge.domain.observation import Batch, Observation
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
 from bridge.flow.admission import Admission
+from bridge.flow.audit import AuditTrail
 from bridge.flow.backfill import Backfill
 from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.carrier import Carrier
@@ -51,6 +52,7 @@ from bridge.ops.clock import SystemClock
 from bridge.ops.log import Redactor
 from bridge.ops.metrics import Metrics
 from bridge.ops.systemd import Notifier
+from bridge.ops.trail import Trail
 from bridge.ports import Clock
 from bridge.push.doors import Doors
 from bridge.push.room import Room
@@ -108,6 +110,7 @@ class Gateway:
         self.ready = asyncio.Event()
         self.http: HttpServer | None = None
         self.page: Page | None = None
+        self.audit: AuditTrail | None = None
         self.store = SqliteStore(
             configuration.state.path,
             configuration.state.spool_max,
@@ -132,6 +135,7 @@ class Gateway:
         self.carrier = Carrier(self.store, self.roster, self.settler, clock, self.health)
         self.dispatcher = Dispatcher(self.store, self.carrier, clock)
         self.admission = Admission(self.store, self.roster, self.settler, topics, clock)
+        self.admission.requester = configuration.commands.requester
         self.book = BackfillBook(self.intake, clock)
         self.backfill = Backfill(self.store, self.book, self.roster, self.health, clock)
         self.ledger = GapLedger()
@@ -319,6 +323,7 @@ class Gateway:
                 *((("discovery", self.announcer.run()),) if self.announcer else ()),
             )
         ]
+        self._tasks += self._audit()
         self.fleet.start()
         await self.backfill.start()
         stop = asyncio.get_running_loop().create_task(self._stop.wait())
@@ -327,6 +332,17 @@ class Gateway:
         for task in done - {stop}:
             log.critical("task.ended", extra={"task": task.get_name()})
             task.result()
+
+    def _audit(self) -> list[asyncio.Task[None]]:
+        file = self.configuration.audit.file
+        if file is None:
+            return []
+        trail = AuditTrail(self.store, Trail(file), self._clock, self._redactor.clean)
+        trail.on_failed = lambda reason: self.reporter.event(
+            "audit_failed", "critical", f"the audit file {file} takes no lines: {reason}"
+        )
+        self.audit = trail
+        return [asyncio.get_running_loop().create_task(trail.run(), name="audit")]
 
     async def stop(self) -> None:
         """Stops in order: no new pushes, no new commands; what is under way comes to an answer; the outbox drains;
@@ -348,6 +364,8 @@ class Gateway:
             if self.session.connected:
                 await self.publisher.drain(STOP_DRAIN_S)
             await self.session.stop()
+        if self.audit is not None:
+            await self.audit.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -404,6 +422,7 @@ class Gateway:
         difference = await self.fleet.follow(old, new)
         self.doors.set(self.fleet.doors())
         self._enter_gateway()
+        self.admission.requester = new.commands.requester
         await self.session.set_accounts([GATEWAY, *self.fleet.accounts])
         await self.reporter.round()
         await self.dispatcher.adopt(difference.added)
@@ -556,7 +575,9 @@ class Gateway:
 
 def _needing_restart(old: Configuration, new: Configuration) -> list[str]:
     """The sections in which something changed that is read at the start only."""
-    parts = [part for part in ("mqtt", "http", "state", "log") if getattr(old, part) != getattr(new, part)]
+    parts = [
+        part for part in ("mqtt", "http", "state", "audit", "log") if getattr(old, part) != getattr(new, part)
+    ]
     lasting = ("remember", "session_expiry")
     if any(getattr(old.commands, key) != getattr(new.commands, key) for key in lasting):
         parts.append("commands")

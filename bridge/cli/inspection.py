@@ -4,7 +4,43 @@ from __future__ import annotations
 
 import click
 
-from bridge.cli.options import config_option, json_option
+from bridge.cli.options import Command, config_option, json_option
+
+STATES = (
+    "accepted", "dispatched", "sent", "unknown", "final",
+    "succeeded", "failed", "timed_out", "cancelled", "expired", "indeterminate",
+)  # fmt: skip
+
+
+def since_ms(text: str | None) -> int:
+    """`--since`: an instant in RFC 3339, or how long ago."""
+    from datetime import UTC, datetime, timedelta
+
+    from bridge.domain.quantity import duration_s
+    from bridge.domain.times import parse_rfc3339, unix_ms
+
+    if text is None:
+        return 0
+    try:
+        return unix_ms(parse_rfc3339(text))
+    except ValueError:
+        try:
+            return unix_ms(datetime.now(UTC) - timedelta(seconds=duration_s(text)))
+        except (ValueError, OverflowError):
+            raise click.BadParameter(
+                "expected a time such as 2026-11-21T09:30:00Z, or how long ago, such as 30m or 7d",
+                param_hint="--since",
+            ) from None
+
+
+def _about(command: Command) -> Command:
+    for option in (
+        click.option("--since", metavar="TIME", help="Only those since then: RFC 3339, or 30m, 7d ago."),
+        click.option("--device", help="Only those of this device."),
+        click.option("--account", help="Only those of this account (or of `bridge`)."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -14,23 +50,36 @@ def journal() -> None:
     \b
     Examples:
       meterbridge journal list -c config.yaml --open
+      meterbridge journal list -c config.yaml --account gas --state indeterminate --since 7d
       meterbridge journal show pay-0007 -c config.yaml
+      meterbridge journal export -c config.yaml --since 2026-01-01T00:00:00Z > audit.jsonl
     """
 
 
 @journal.command("list")
 @config_option
-@click.option("--account", help="Only those of this account (or of `bridge`).")
+@_about
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state, or with this status.")
 @click.option("--open", "only_open", is_flag=True, help="Only those that have no final acknowledgement yet.")
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
 )
 @json_option
-def journal_list(path: str, account: str | None, only_open: bool, limit: int, as_json: bool) -> None:
+def journal_list(
+    path: str,
+    account: str | None,
+    device: str | None,
+    since: str | None,
+    state: str | None,
+    only_open: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List the newest commands."""
-    from bridge.cli.journal import show_list
+    from bridge.cli.journal import Choice, show_list
 
-    raise SystemExit(show_list(path, account, limit, only_open=only_open, as_json=as_json))
+    choice = Choice(account, device, since_ms(since), state, only_open)
+    raise SystemExit(show_list(path, choice, limit, as_json=as_json))
 
 
 @journal.command("show")
@@ -42,6 +91,20 @@ def journal_show(identity: str, path: str, as_json: bool) -> None:
     from bridge.cli.journal import show_one
 
     raise SystemExit(show_one(path, identity, as_json=as_json))
+
+
+@journal.command("export")
+@config_option
+@_about
+def journal_export(path: str, account: str | None, device: str | None, since: str | None) -> None:
+    """Write every step of every command as one line of JSON, the oldest first.
+
+    Each line bears `seq`, `at`, account, device, command, id, requester, state, status, code and note; the first of a
+    command also its parameters, one with which a request left for the vendor also that request. No secrets.
+    """
+    from bridge.cli.journal import Choice, export
+
+    raise SystemExit(export(path, Choice(account, device, since_ms(since))))
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -10,27 +11,47 @@ import click
 from bridge.cli.archive import Archive, opened, required
 from bridge.cli.failures import Failure, known_account, read_configuration
 from bridge.cli.tables import printable, table
+from bridge.config import Configuration
 from bridge.domain.command import CommandState
+from bridge.domain.ids import GATEWAY
+from bridge.domain.secrecy import masked
 from bridge.domain.text import dumps
 from bridge.domain.times import from_unix_ms, rfc3339
-from bridge.ops.masking import masked
-from bridge.store.protocols import JournalRow
+from bridge.flow.audit import cleaned, entry
+from bridge.ops.log import Redactor
+from bridge.store.protocols import JournalRow, JournalStep
 
 ALL = 1_000_000
+EXPORT_PAGE = 1000
 
 
-def show_list(path: str, account: str | None, limit: int, *, only_open: bool, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which commands: of an account, of a device, taken since then, in a state or with a status, not final."""
+
+    account: str | None = None
+    device: str | None = None
+    since_ms: int = 0
+    state: str | None = None
+    only_open: bool = False
+
+    def takes(self, row: JournalRow) -> bool:
+        """Whether a command is meant; account, device and time aside."""
+        if self.only_open and row.state is CommandState.FINAL:
+            return False
+        return self.state in (None, str(row.state), (row.last_ack or {}).get("status"))
+
+
+def show_list(path: str, choice: Choice, limit: int, *, as_json: bool) -> int:
     """The newest commands first; the exit status."""
-    configuration = read_configuration(path)
-    if account is not None and account != "bridge":
-        known_account(configuration, account)
+    configuration = _configuration(path, choice)
     with opened(configuration.state.path) as found:
         archive = required(found, configuration.state.path)
-        rows = [
-            row
-            for row in archive.journal.recent(ALL if account or only_open else limit)
-            if account in (None, row.account) and not (only_open and row.state is CommandState.FINAL)
-        ][:limit]
+        most = ALL if choice.only_open or choice.state else limit
+        given = archive.journal.recent(
+            most, account=choice.account, device=choice.device, since_ms=choice.since_ms
+        )
+        rows = [row for row in given if choice.takes(row)][:limit]
     if as_json:
         click.echo(dumps([_summary(row) for row in rows]).decode())
         return 0
@@ -47,7 +68,7 @@ def show_one(path: str, wanted: str, *, as_json: bool) -> int:
     configuration = read_configuration(path)
     with opened(configuration.state.path) as found:
         archive = required(found, configuration.state.path)
-        rows = _find(archive, wanted, ["bridge", *(settings.id for settings in configuration.accounts)])
+        rows = _find(archive, wanted, [GATEWAY, *(settings.id for settings in configuration.accounts)])
         if not rows:
             raise Failure(
                 f"the journal has no command with the id {wanted!r}: see `meterbridge journal list`"
@@ -58,6 +79,37 @@ def show_one(path: str, wanted: str, *, as_json: bool) -> int:
         return 0
     click.echo("\n\n".join(_told(document) for document in documents))
     return 0
+
+
+def export(path: str, choice: Choice) -> int:
+    """Every step of the chosen commands as one line of JSON, the oldest first; the exit status."""
+    configuration = _configuration(path, choice)
+    redactor = Redactor()
+    redactor.add(configuration.secrets())
+    with opened(configuration.state.path) as found:
+        archive = required(found, configuration.state.path)
+        after = 0
+        while steps := archive.journal.history(after, EXPORT_PAGE):
+            for row, step in steps:
+                if _is_chosen(choice, row, step):
+                    click.echo(dumps(cleaned(entry(row, step), redactor.clean)).decode())
+            after = steps[-1][1].seq
+    return 0
+
+
+def _is_chosen(choice: Choice, row: JournalRow, step: JournalStep) -> bool:
+    return (
+        choice.account in (None, row.account)
+        and choice.device in (None, row.device)
+        and step.at_ms >= choice.since_ms
+    )
+
+
+def _configuration(path: str, choice: Choice) -> Configuration:
+    configuration = read_configuration(path)
+    if choice.account is not None and choice.account != GATEWAY:
+        known_account(configuration, choice.account)
+    return configuration
 
 
 def _find(archive: Archive, wanted: str, accounts: Sequence[str]) -> list[JournalRow]:
@@ -102,11 +154,19 @@ def _detail(archive: Archive, row: JournalRow) -> dict[str, Any]:
         "vendor_ref": row.vendor_ref,
         "vendor_code": row.vendor_code,
         "last_ack": masked(row.last_ack),
-        "history": [
-            {"at": rfc3339(from_unix_ms(step.at_ms)), "state": step.state, "note": step.note}
-            for step in archive.journal.steps(row.key)
-        ],
+        "history": [_step(step) for step in archive.journal.steps(row.key)],
     }
+
+
+def _step(step: JournalStep) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "at": rfc3339(from_unix_ms(step.at_ms)),
+        "state": step.state,
+        "status": step.status,
+        "code": step.code,
+        "note": step.note,
+    }
+    return document | ({"request": step.request} if step.request is not None else {})
 
 
 def _told(document: dict[str, Any]) -> str:
@@ -116,5 +176,11 @@ def _told(document: dict[str, Any]) -> str:
         for name, value in document.items()
         if name != "history" and value is not None
     ]
-    steps = [[str(step["at"]), str(step["state"]), str(step["note"])] for step in history]
-    return "\n".join([*lines, "", table(("at", "state", "note"), steps)])
+    names = ("at", "state", "status", "code", "note")
+    steps = [[str(step[name] or "") for name in names] for step in history]
+    sent = [
+        f"left at {step['at']}: {printable(dumps(step['request']).decode())}"
+        for step in history
+        if "request" in step
+    ]
+    return "\n".join([*lines, "", table(names, steps), *(["", *sent] if sent else [])])

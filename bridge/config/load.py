@@ -100,6 +100,7 @@ class _Reading:
             http=sections.http,
             state=sections.state,
             commands=sections.commands,
+            audit=sections.audit,
             log=sections.log,
             accounts=tuple(self.accounts),
             source=self.path,

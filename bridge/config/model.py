@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, SecretStr
 
 from bridge.config.yamltree import Mark
 from bridge.domain.settings import Settings
-from bridge.flow.settings import CommandSettings
+from bridge.flow.settings import AuditSettings, CommandSettings
 from bridge.mqtt.settings import MqttSettings
 from bridge.push.settings import HttpSettings
 from bridge.store.settings import StateSettings
@@ -37,6 +37,7 @@ class Sections(Settings):
     http: HttpSettings = HttpSettings()
     state: StateSettings = StateSettings()
     commands: CommandSettings = CommandSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     accounts: tuple[dict[str, Any], ...] = ()
 
@@ -49,6 +50,7 @@ class Configuration:
     http: HttpSettings
     state: StateSettings
     commands: CommandSettings
+    audit: AuditSettings
     log: LogSettings
     accounts: tuple[AccountSettings, ...]
     source: Path
@@ -63,7 +65,7 @@ class Configuration:
 
     def secrets(self) -> tuple[str, ...]:
         """The text of every secret, longest first, so that a log may mask them in this order."""
-        parts = (self.mqtt, self.http, self.state, self.commands, self.log, *self.accounts)
+        parts = (self.mqtt, self.http, self.state, self.commands, self.audit, self.log, *self.accounts)
         return tuple(
             sorted({text for part in parts for text in _secrets(part)}, key=lambda text: (-len(text), text))
         )

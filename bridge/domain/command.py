@@ -261,3 +261,12 @@ class Preview:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Json = None
     explain: Json = None
+
+    def request(self) -> Json:
+        """The request as a document; None where no vendor is asked."""
+        if not self.method:
+            return None
+        document: dict[str, Json] = {"method": self.method, "url": self.url}
+        if self.headers:
+            document["headers"] = dict(self.headers)
+        return {**document, "body": self.body}

@@ -55,7 +55,7 @@ class _Judged:
 
 
 class Admission:
-    """Takes command messages."""
+    """Takes command messages. `requester`: who asks where a message does not say."""
 
     def __init__(self, store: Store, roster: Roster, settler: Settler, topics: Topics, clock: Clock) -> None:
         self._store = store
@@ -63,6 +63,7 @@ class Admission:
         self._settler = settler
         self._topics = topics
         self._clock = clock
+        self.requester: str | None = None
         self.on_accepted: Callable[[JournalRow], None] = lambda _row: None
         self.on_rejected: Callable[[str], None] = lambda _code: None
 
@@ -249,7 +250,7 @@ class Admission:
             timeout_s=envelope.timeout_s or spec.timeout_s,
             reply_topic=self._reply_topic(message),
             correlation=message.correlation,
-            requester=message.requester,
+            requester=message.requester or self.requester,
             acts=acts_json(spec.acts(params)),
         )
         arm(row, spec, params)
@@ -382,11 +383,7 @@ def _dangerous(spec: CommandSpec, params: Params, confirm: frozenset[str]) -> st
 
 
 def _preview_json(preview: Preview) -> Json:
-    request: dict[str, Json] = {"method": preview.method, "url": preview.url}
-    if preview.headers:
-        request["headers"] = dict(preview.headers)
-    request["body"] = preview.body
-    result: dict[str, Json] = {"request": request}
+    result: dict[str, Json] = {"request": preview.request()}
     if preview.explain is not None:
         result["explain"] = preview.explain
     return result

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from bridge.domain.command import CommandState, Outcome, Status
 from bridge.domain.errors import Withdrawn
+from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
 from bridge.flow.settle import Settler
 from bridge.ports import Clock
@@ -26,16 +27,16 @@ class JournalEffect:
     row: JournalRow
     left: bool = False
 
-    async def leaving(self) -> None:
+    async def leaving(self, request: Json = None) -> None:
         """See `ports.Effect.leaving`."""
-        reason, row = await self.store.run(self._leave)
+        reason, row = await self.store.run(lambda tx: self._leave(tx, request))
         # only now: a transaction that is undone must not show here
         self.row = row or self.row
         if reason is not None:
             raise Withdrawn(reason)
         self.left = True
 
-    def _leave(self, tx: Tx) -> tuple[str | None, JournalRow | None]:
+    def _leave(self, tx: Tx, request: Json) -> tuple[str | None, JournalRow | None]:
         row = tx.journal.get(self.row.key)
         if row is None or row.state is CommandState.FINAL:
             return "the command has ended", row
@@ -46,7 +47,7 @@ class JournalEffect:
             return stop.message, row
         row.attempt += 1
         row.dispatched_ms = unix_ms(self.clock.now())
-        self.settler.move(tx, row, CommandState.DISPATCHED, f"attempt {row.attempt} leaves")
+        self.settler.move(tx, row, CommandState.DISPATCHED, f"attempt {row.attempt} leaves", request)
         return None, row
 
 

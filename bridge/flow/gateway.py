@@ -144,10 +144,20 @@ class GatewayExecutor:
         return await self._backfill.probe(order) if order.spec.name == "backfill" else None
 
     def preview(self, order: Order) -> Preview:
-        """See `ports.Executor`: no vendor is involved."""
-        raise Rejection(
-            "unsupported", f"{order.spec.name!r} is the gateway's own command: it sends no vendor request"
-        )
+        """See `ports.Executor`. No vendor is asked but by `refresh`, whose requests are those of the accounts."""
+        if order.spec.name != "refresh":
+            return Preview("", "", explain="the gateway's own command: no vendor is asked")
+        shown: dict[str, Json] = {}
+        for account in self._named(order.params):
+            executor = self._roster.executor(account)
+            spec = executor.commands(None).get("refresh_inventory") if executor is not None else None
+            if executor is not None and spec is not None:
+                own = executor.preview(Order(order.id, account, None, spec, NoParams()))
+                shown[account] = {"request": own.request(), "explain": own.explain}
+        return Preview("", "", explain=shown)
+
+    def _named(self, params: RefreshParams) -> Sequence[str]:
+        return [params.account] if params.account else self._accounts()
 
     def _offer(self) -> dict[str, CommandSpec]:
         def spec(name: str, text: str, params: type[Params] = NoParams) -> CommandSpec:
@@ -195,7 +205,7 @@ class GatewayExecutor:
     async def _do_refresh(self, params: RefreshParams) -> Outcome:
         devices: dict[str, int] = {}
         failed: dict[str, str] = {}
-        for account in [params.account] if params.account else self._accounts():
+        for account in self._named(params):
             try:
                 devices[account] = await self._refresh(account)
             except VendorError as error:

@@ -62,7 +62,8 @@ class Settler:
         if not again:
             self.acknowledge(tx, row, outcome, now)
         row.updated_ms = unix_ms(now)
-        tx.journal.save(row, outcome.message or outcome.code or "")
+        told = None if again else (str(outcome.status), outcome.code)
+        tx.journal.save(row, outcome.message or outcome.code or "", outcome=told)
         self._note_open(row)
         if row.command != RECORD_IN_RESULT:
             self._observe(tx, row, outcome, desk, taken)
@@ -71,11 +72,13 @@ class Settler:
         if target is CommandState.FINAL:
             tx.after_commit(lambda: self.on_settled(row))
 
-    def move(self, tx: Tx, row: JournalRow, state: CommandState, note: str = "") -> None:
-        """A change of state without an acknowledgement."""
+    def move(
+        self, tx: Tx, row: JournalRow, state: CommandState, note: str = "", request: Json = None
+    ) -> None:
+        """A change of state without an acknowledgement. `request`: what leaves for the vendor with it."""
         row.state = advance(row.state, state)
         row.updated_ms = unix_ms(self._clock.now())
-        tx.journal.save(row, note)
+        tx.journal.save(row, note, request=request)
         self._note_open(row)
 
     def acknowledge(self, tx: Tx, row: JournalRow, outcome: Outcome, at: datetime) -> None:

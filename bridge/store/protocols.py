@@ -127,11 +127,16 @@ class JournalRow:
 
 @dataclass(frozen=True, slots=True)
 class JournalStep:
-    """One entry of a command's history."""
+    """One entry of a command's history. `seq` grows over all commands and is never used twice. `status` and `code`:
+    what was acknowledged with it; `request`: what left for the vendor with it."""
 
     at_ms: int
     state: str
     note: str
+    status: str | None = None
+    code: str | None = None
+    request: Json = None
+    seq: int = 0
 
 
 class JournalTable(Protocol):
@@ -141,8 +146,15 @@ class JournalTable(Protocol):
         """Adds a row (its `key` is ignored); returns the key."""
         ...
 
-    def save(self, row: JournalRow, note: str = "") -> None:
-        """Writes the row back and appends a step."""
+    def save(
+        self,
+        row: JournalRow,
+        note: str = "",
+        *,
+        outcome: tuple[str, str | None] | None = None,
+        request: Json = None,
+    ) -> None:
+        """Writes the row back and appends a step. `outcome`: the status and code that are acknowledged with it."""
         ...
 
     def get(self, key: int) -> JournalRow | None:
@@ -169,8 +181,14 @@ class JournalTable(Protocol):
         """Rows that left, are not final, and for which the vendor has given no reference yet; oldest first."""
         ...
 
-    def recent(self, limit: int) -> Sequence[JournalRow]:
-        """The newest rows first."""
+    def recent(
+        self, limit: int, *, account: str | None = None, device: str | None = None, since_ms: int = 0
+    ) -> Sequence[JournalRow]:
+        """The newest rows first; of this account and device, taken since then."""
+        ...
+
+    def history(self, after: int, limit: int) -> Sequence[tuple[JournalRow, JournalStep]]:
+        """The steps of all commands behind this `seq`, in their order, each with its command as it is now."""
         ...
 
     def steps(self, key: int) -> Sequence[JournalStep]:

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import httpx
 
 from bridge import __version__
+from bridge.domain.command import Preview
 from bridge.domain.errors import LostAnswer, NotSent, RateLimited, VendorError
 from bridge.domain.text import Json, dumps
 from bridge.pace.limits import Lane, Window
 from bridge.ports import Clock, Effect
+from bridge.vendorkit.exposure import exposed
 from bridge.vendorkit.patience import retry_after_s
 
 PATIENCE_S = 60.0
@@ -27,6 +29,9 @@ PATIENCE_S = 60.0
 TOO_MANY, UNAVAILABLE = 429, 503
 TOO_MANY_FOR_S = 30.0
 """How long a vendor is left alone that says "too many" and not for how long, where its page gives no advice."""
+
+
+JSON_TYPE = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,13 @@ class VendorHttp:
         """The full URL of a call, without its query."""
         return (call.base_url or self._base_url).rstrip("/") + call.path
 
+    def shown(self, call: Call, explain: Json = None) -> Preview:
+        """The request of a call as people may see it."""
+        headers, body = dict(call.headers), call.json if call.content is None else call.content
+        if call.json is not None:
+            headers.setdefault("Content-Type", JSON_TYPE)
+        return exposed(call.method, self.url(call), call.params, headers, body, explain)
+
     def wait_s(self, uses: Sequence[Use], lane: Lane) -> float:
         """Seconds until such a call could start; 0 if it could now. Takes nothing."""
         return self._gate.wait_s([(use.limit, use.key) for use in uses], lane)
@@ -197,7 +209,7 @@ class VendorHttp:
         async with self._gate.slot(uses, call.lane) as slot:
             if effect is not None:
                 with _refunded(slot):
-                    await effect.leaving()
+                    await effect.leaving(self.shown(call).request())
             return await self._send(call, slot)
 
     async def _send(self, call: Call, slot: Slot) -> Reply:
@@ -263,7 +275,7 @@ class VendorHttp:
         content = call.content
         if call.json is not None:
             content = dumps(call.json)
-            headers.setdefault("Content-Type", "application/json; charset=utf-8")
+            headers.setdefault("Content-Type", JSON_TYPE)
         extra: dict[str, Any] = {"params": dict(call.params)} if call.params else {}
         return self._client.build_request(
             call.method,

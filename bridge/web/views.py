@@ -11,10 +11,10 @@ from bridge.domain.command import CommandSpec
 from bridge.domain.device import Device
 from bridge.domain.ids import GATEWAY
 from bridge.domain.metrics import METRICS, Form
+from bridge.domain.secrecy import masked
 from bridge.domain.text import Json, restored
 from bridge.domain.times import from_unix_ms, rfc3339
 from bridge.flow.roster import Roster
-from bridge.ops.masking import masked
 from bridge.ports import Clock
 from bridge.store.protocols import AlarmRow, JournalRow, JournalStep, Store, Tx
 from bridge.web.board import Board, Shown

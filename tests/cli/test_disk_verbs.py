@@ -63,9 +63,82 @@ def test_a_command_is_shown_with_its_history_and_without_secrets(tmp_path: Path)
         assert '"password":"***"' in result.output
     history = json.loads(result.stdout)["history"]
     assert [(step["state"], step["note"]) for step in history] == [("accepted", ""), ("final", "done")]
+    assert [(step["status"], step["code"]) for step in history] == [(None, None), (None, None)]
     missing = meterbridge("journal", "show", "four", "-c", path)
     assert missing.exit_code == 1
     assert "no command with the id 'four'" in missing.stderr
+
+
+def _left(identity: str, request: Any) -> Any:
+    """A command whose request has left."""
+
+    def work(tx: Any) -> None:
+        row = tx.journal.find("shop", identity)
+        tx.journal.save(row, "attempt 1 leaves", request=request)
+
+    return work
+
+
+def test_the_journal_is_listed_by_account_device_state_and_time(tmp_path: Path) -> None:
+    stored(
+        tmp_path,
+        command("one", state=CommandState.FINAL, last_ack=SUCCEEDED),
+        command("two", account="bridge", device=None),
+        command("three", device="W71E0000002"),
+    )
+    path = str(configuration(tmp_path))
+    for words, wanted in (
+        (("--device", "W71E0000002"), ["three"]),
+        (("--account", "bridge"), ["two"]),
+        (("--state", "succeeded"), ["one"]),
+        (("--state", "accepted"), ["three", "two"]),
+        (("--state", "final", "--account", "shop"), ["one"]),
+        (("--since", "2026-01-01T00:00:00Z"), ["three", "two", "one"]),
+        (("--since", "2026-01-01T00:00:01Z"), []),
+        (("--since", "1s"), []),
+        (("--since", "5200w"), ["three", "two", "one"]),
+    ):
+        result = meterbridge("journal", "list", "--json", *words, "-c", path)
+        assert [row["id"] for row in json.loads(result.stdout)] == wanted, words
+    for words in (("--since", "yesterday"), ("--state", "lost")):
+        assert meterbridge("journal", "list", *words, "-c", path).exit_code == 2
+
+
+def test_what_left_for_the_vendor_is_shown_with_the_step(tmp_path: Path) -> None:
+    request = {"method": "POST", "url": "https://x.invalid/send", "body": {"app_secret": "***"}}
+    stored(tmp_path, command("one"), _left("one", request))
+    path = str(configuration(tmp_path))
+    document = json.loads(meterbridge("journal", "show", "one", "--json", "-c", path).stdout)
+    assert [step.get("request") for step in document["history"]] == [None, request]
+    told = meterbridge("journal", "show", "one", "-c", path).stdout
+    assert '{"method":"POST","url":"https://x.invalid/send","body":{"app_secret":"***"}}' in told
+
+
+def test_the_journal_is_exported_line_by_line(tmp_path: Path) -> None:
+    params = {"password": "FAKE0000hidden", "text": APP_SECRET}
+    stored(
+        tmp_path,
+        command("one", state=CommandState.FINAL, last_ack=SUCCEEDED, params=params),
+        command("two", account="bridge", device=None),
+        _left("one", {"url": APP_SECRET}),
+    )
+    path = str(configuration(tmp_path))
+    result = meterbridge("journal", "export", "-c", path)
+    assert result.exit_code == 0
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["seq"], one["id"], one["state"]) for one in told] == [
+        (1, "one", "accepted"), (2, "one", "final"), (3, "two", "accepted"), (4, "two", "accepted"),
+        (5, "one", "final"),
+    ]  # fmt: skip
+    assert told[4]["request"] == {"url": "***"}
+    assert "FAKE0000hidden" not in result.stdout
+    assert APP_SECRET not in result.stdout
+    for words, wanted in (
+        (("--account", "bridge"), [3, 4]),
+        (("--device", "W71E0000001", "--since", "2026-01-01T00:00:01Z"), [2, 5]),
+    ):
+        lines = meterbridge("journal", "export", *words, "-c", path).stdout.splitlines()
+        assert [json.loads(line)["seq"] for line in lines] == wanted
 
 
 def test_an_unknown_account_lists_the_known(tmp_path: Path) -> None:

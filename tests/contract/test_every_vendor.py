@@ -384,7 +384,7 @@ class Refusing:
 
     left = False
 
-    async def leaving(self) -> None:
+    async def leaving(self, request: Any = None) -> None:
         raise Withdrawn("locked")
 
 

@@ -74,13 +74,15 @@ class Effect:
 
     def __init__(self) -> None:
         self.count = 0
+        self.requests: list[Json] = []
 
     @property
     def left(self) -> bool:
         return self.count > 0
 
-    async def leaving(self) -> None:
+    async def leaving(self, request: Json = None) -> None:
         self.count += 1
+        self.requests.append(request)
 
 
 class Recorder(httpx.AsyncBaseTransport):

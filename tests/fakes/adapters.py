@@ -64,13 +64,15 @@ class FakeEffect:
 
     def __init__(self, allowed: int = 9) -> None:
         self.count = 0
+        self.requests: list[Any] = []
         self.allowed = allowed
 
     @property
     def left(self) -> bool:
         return self.count > 0
 
-    async def leaving(self) -> None:
+    async def leaving(self, request: Any = None) -> None:
+        self.requests.append(request)
         if self.count >= self.allowed:
             raise Withdrawn("expired")
         self.count += 1

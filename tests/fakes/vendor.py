@@ -314,7 +314,9 @@ class FakeVendor:
         if script.before is not None:
             raise script.before
         if order.spec.writes or order.spec.name == "ask":
-            await effect.leaving()
+            await effect.leaving(
+                {"method": "POST", "url": "https://vendor.example.invalid/send", "body": order.id}
+            )
         if script.acts:
             self._act(order)
         if script.slow_s:

@@ -40,6 +40,14 @@ def _row(values: Sequence[Any]) -> JournalRow:
     return JournalRow(**given)
 
 
+_STEP = "at_ms, state, note, status, code, request, seq"
+
+
+def _step_of(values: Sequence[Any]) -> JournalStep:
+    at_ms, state, note, status, code, request, seq = values
+    return JournalStep(at_ms, state, note, status, code, None if request is None else restored(request), seq)
+
+
 class SqliteJournal:
     """JournalTable."""
 
@@ -49,12 +57,20 @@ class SqliteJournal:
     def insert(self, row: JournalRow) -> int:
         key = self._db.execute(_INSERT, [_stored(name, getattr(row, name)) for name in _WRITTEN]).lastrowid
         row.key = int(key or 0)
-        self._step(row, "")
+        ack = row.last_ack or {}
+        self._step(row, "", (ack["status"], ack.get("code")) if "status" in ack else None)
         return row.key
 
-    def save(self, row: JournalRow, note: str = "") -> None:
+    def save(
+        self,
+        row: JournalRow,
+        note: str = "",
+        *,
+        outcome: tuple[str, str | None] | None = None,
+        request: Json = None,
+    ) -> None:
         self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _WRITTEN), row.key])
-        self._step(row, note)
+        self._step(row, note, outcome, request)
 
     def get(self, key: int) -> JournalRow | None:
         return self._one(" WHERE key = ?", (key,))
@@ -82,14 +98,33 @@ class SqliteJournal:
             (account,),
         )
 
-    def recent(self, limit: int) -> Sequence[JournalRow]:
-        return self._many(" ORDER BY key DESC LIMIT ?", (limit,))
+    def recent(
+        self, limit: int, *, account: str | None = None, device: str | None = None, since_ms: int = 0
+    ) -> Sequence[JournalRow]:
+        return self._many(
+            " WHERE (?1 IS NULL OR account = ?1) AND (?2 IS NULL OR device = ?2) AND created_ms >= ?3"
+            " ORDER BY key DESC LIMIT ?4",
+            (account, device, since_ms, limit),
+        )
+
+    def history(self, after: int, limit: int) -> Sequence[tuple[JournalRow, JournalStep]]:
+        rows = self._db.execute(
+            f"SELECT {_STEP}, journal_step.key FROM journal_step WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - column names of our own
+            (after, limit),
+        ).fetchall()
+        commands = {key: self.get(key) for key in {values[-1] for values in rows}}
+        return [
+            (command, _step_of(values[:-1]))
+            for values in rows
+            if (command := commands[values[-1]]) is not None
+        ]
 
     def steps(self, key: int) -> Sequence[JournalStep]:
         rows = self._db.execute(
-            "SELECT at_ms, state, note FROM journal_step WHERE key = ? ORDER BY rowid", (key,)
+            f"SELECT {_STEP} FROM journal_step WHERE key = ? ORDER BY seq",  # noqa: S608 - column names of our own
+            (key,),
         )
-        return [JournalStep(*row) for row in rows]
+        return [_step_of(values) for values in rows]
 
     def last_finished_ms(self, account: str, device: str, commands: Sequence[str]) -> int | None:
         marks = ", ".join("?" * len(commands))
@@ -114,10 +149,14 @@ class SqliteJournal:
             (ms, acted_ms, *counting),
         ).rowcount
 
-    def _step(self, row: JournalRow, note: str) -> None:
+    def _step(
+        self, row: JournalRow, note: str, outcome: tuple[str, str | None] | None = None, request: Json = None
+    ) -> None:
+        status, code = outcome or (None, None)
+        told = dumps(request) if request is not None else None
         self._db.execute(
-            "INSERT INTO journal_step (key, at_ms, state, note) VALUES (?, ?, ?, ?)",
-            (row.key, row.updated_ms, str(row.state), note),
+            "INSERT INTO journal_step (key, at_ms, state, note, status, code, request) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.key, row.updated_ms, str(row.state), note, status, code, told),
         )
 
     def _one(self, tail: str, args: tuple[Any, ...]) -> JournalRow | None:

@@ -92,8 +92,7 @@ class IammeterAdapter:
     def preview(self, order: Order) -> Preview:
         """The first request of the command, the token masked."""
         ask, count = self._first(order)
-        url, headers = self._api.shown(ask)
-        return Preview("GET", url, headers, explain={"requests": count} if count > 1 else None)
+        return self._api.shown(ask, {"requests": count} if count > 1 else None)
 
     async def check(self) -> str:
         """Reads the site list; where the cloud has none, all meters."""

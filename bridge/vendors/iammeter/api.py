@@ -3,11 +3,10 @@ its limit suspended where nothing comes back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlencode
 
+from bridge.domain.command import Preview
 from bridge.domain.errors import RateLimited
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
@@ -66,11 +65,9 @@ class IammeterApi:
             self._keys.despair()
             raise
 
-    def shown(self, ask: Ask) -> tuple[str, Mapping[str, str]]:
-        """URL and headers of a request as people may see them."""
-        call = self._call(ask, Lane.COMMAND, MASK)
-        query = f"?{urlencode(call.params, safe='*')}" if call.params else ""
-        return self._http.url(call) + query, call.headers
+    def shown(self, ask: Ask, explain: Json) -> Preview:
+        """A request as people may see it."""
+        return self._http.shown(self._call(ask, Lane.COMMAND, MASK), explain)
 
     async def _once(self, ask: Ask, lane: Lane, token: str) -> Told:
         reply = await self._http.call(self._call(ask, lane, token))

@@ -18,11 +18,10 @@ from bridge.domain.observation import (
     Observation,
     Origin,
 )
-from bridge.domain.text import Json, loads
+from bridge.domain.text import Json
 from bridge.domain.times import parse_rfc3339, rfc3339
 from bridge.pace.limits import Lane
 from bridge.ports import Effect, History, PollTask, PushDoor
-from bridge.vendorkit.http import Call
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.iotmeter.api import READINGS, ControlApi, DataApi
 from bridge.vendors.iotmeter.auth import TokenKeeper
@@ -199,13 +198,7 @@ class IotMeterAdapter:
     def preview(self, order: Order) -> Preview:
         """The request, key and token masked."""
         call = request_of(order, self._settings, self._data, self._past, self._control, self._kit.clock.now())
-        return Preview(
-            method=call.method,
-            url=_with_query(self._kit.http.url(call), call),
-            headers=dict(call.headers),
-            body=loads(call.content) if call.content else None,
-            explain=explanation(order, self._settings),
-        )
+        return self._kit.http.shown(call, explanation(order, self._settings))
 
     async def check(self) -> str:
         """Asks for one reading, and logs in."""
@@ -311,8 +304,3 @@ class IotMeterAdapter:
 
 def _numbered(devices: Sequence[str]) -> Record:
     return {"meter_comm_nos": list(devices), **_SORTED}
-
-
-def _with_query(url: str, call: Call) -> str:
-    query = "&".join(f"{name}={value}" for name, value in call.params.items())
-    return f"{url}?{query}" if query else url

@@ -154,8 +154,7 @@ class JrhszAdapter:
     def preview(self, order: Order) -> Preview:
         """The request, the token masked; of `history` and `refresh_inventory` the first of several."""
         query, explain = self._first_query(order)
-        url, headers, body = self._api.shown(query)
-        return Preview("POST", url, headers, body, explain)
+        return self._api.shown(query, explain)
 
     async def check(self) -> str:
         """Logs in where there is no token, and reads the first page of the inventory."""

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
+from bridge.domain.command import Preview
 from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, Refused, VendorError, Withdrawn
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
@@ -145,10 +146,9 @@ class JrhszApi:
             timeout_s=self.settings.timeout,
         )
 
-    def shown(self, query: Query) -> tuple[str, dict[str, str], dict[str, Json]]:
-        """URL, headers and body as they may be shown to people: the token masked."""
-        call = self.call(query, MASK, Lane.COMMAND)
-        return self.kit.http.url(call), dict(call.headers), self._params(query, MASK)
+    def shown(self, query: Query, explain: Json) -> Preview:
+        """A request as it may be shown to people: the token masked."""
+        return self.kit.http.shown(self.call(query, MASK, Lane.COMMAND), explain)
 
     def _params(self, query: Query, token: str) -> dict[str, Json]:
         return {"token": token, "admin_user_name": self.settings.username, **query.params}

@@ -114,14 +114,7 @@ class SajAdapter:
         """The request, token and password masked; of several the first."""
         request = self._previewed(order)
         call = self._api.call(request, Lane.COMMAND, None)
-        in_body = call.content is not None
-        return Preview(
-            method=call.method,
-            url=self._kit.http.url(call),
-            headers=dict(call.headers),
-            body=dict(request.params) if in_body else None,
-            explain=_explanation(order),
-        )
+        return self._kit.http.shown(call, _explanation(order))
 
     async def check(self) -> str:
         """Fetches a token if there is none, and asks for one plant."""

@@ -110,13 +110,7 @@ class WmjAdapter:
         serial = order.device.native_id if order.device is not None else str(named).upper()
         request = request_of(order.spec.name, order.params, serial, _known_protection(order))
         call = self._api.call(request, Lane.COMMAND, masked=True)
-        return Preview(
-            method=call.method,
-            url=self._kit.http.url(call),
-            headers={"Content-Type": "application/json; charset=utf-8"},
-            body=call.json,
-            explain=_explanation(order),
-        )
+        return self._kit.http.shown(call, _explanation(order))
 
     async def check(self) -> str:
         """Asks for the connection of the first breaker: the cheapest call that the cloud checks."""

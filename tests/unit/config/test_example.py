@@ -77,7 +77,7 @@ def test_example_mentions_every_key(model):
 
 def test_example_shows_the_defaults_of_the_sections():
     shown = load(EXAMPLE, VENDORS, ENV)
-    own = {"username", "password", "client_id"}
+    own = {"username", "password", "client_id", "requester"}
     for name in ("mqtt", "http", "state", "commands", "log"):
         section = getattr(shown, name)
         default = type(section)()

@@ -282,8 +282,8 @@ async def test_a_dry_run_needs_neither_id_nor_confirmation(harness: Harness) -> 
 async def test_a_dry_run_of_a_bad_command_is_rejected(harness: Harness) -> None:
     (ack,) = await harness.command("home/D1/cmd/frame", {"hex": "00", "dry_run": True})
     assert ack["code"] == "bad_frame"
-    (ack,) = await harness.command("bridge/cmd/lock", {"dry_run": True})
-    assert (ack["status"], ack["code"]) == ("rejected", "unsupported")
+    (ack,) = await harness.command("bridge/cmd/lock", {"device": "D1", "dry_run": True})
+    assert ack["code"] == "invalid_params"
 
 
 async def test_an_id_is_forgotten_after_its_time(harness: Harness) -> None:

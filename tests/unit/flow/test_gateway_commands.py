@@ -59,6 +59,27 @@ async def test_diagnostics_are_a_result(harness: Harness) -> None:
     assert (await final(harness, "diagnostics"))["result"] == {"version": "test"}
 
 
+@pytest.mark.parametrize("command", ["reload", "lock", "unlock", "diagnostics"])
+async def test_a_dry_run_of_a_command_that_asks_no_vendor_says_so(harness: Harness, command: str) -> None:
+    (ack,) = await harness.command(f"bridge/cmd/{command}", {"dry_run": True})
+    assert (ack["status"], ack["dry_run"], ack["attempt"]) == ("succeeded", True, 0)
+    assert ack["result"] == {
+        "request": None,
+        "explain": "the gateway's own command: no vendor is asked",
+    }
+    assert (await harness.command("home/D1/cmd/breaker", "on"))[-1]["status"] == "succeeded"
+
+
+async def test_a_dry_run_of_refresh_shows_what_each_account_would_ask(harness: Harness) -> None:
+    (ack,) = await harness.command("bridge/cmd/refresh", {"dry_run": True})
+    shown = ack["result"]["explain"]["home"]["request"]
+    assert (shown["url"], shown["body"]["command"]) == (
+        "https://vendor.example.invalid/send",
+        "refresh_inventory",
+    )
+    assert harness.vendor.executed == []
+
+
 async def test_a_gateway_command_that_a_crash_interrupts_is_carried_out_afterwards(harness: Harness) -> None:
     harness.store.dies_at = harness.store.count + 2
     message = harness.message("bridge/cmd/lock", {"id": "l1", "account": "home"})

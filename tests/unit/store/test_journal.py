@@ -64,9 +64,9 @@ async def test_every_save_is_a_step_of_the_history(store: SqliteStore):
     row.state, row.updated_ms = CommandState.FINAL, 3000
     await store.run(lambda tx: tx.journal.save(row))
     assert await store.run(lambda tx: tx.journal.steps(key)) == [
-        JournalStep(1000, "accepted", ""),
-        JournalStep(2000, "dispatched", "leaves"),
-        JournalStep(3000, "final", ""),
+        JournalStep(1000, "accepted", "", seq=1),
+        JournalStep(2000, "dispatched", "leaves", seq=2),
+        JournalStep(3000, "final", "", seq=3),
     ]
     assert await store.run(lambda tx: tx.journal.get(key)) == row
 

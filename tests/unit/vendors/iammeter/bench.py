@@ -94,7 +94,7 @@ class NoEffect:
 
     left = False
 
-    async def leaving(self) -> None:
+    async def leaving(self, request: Any = None) -> None:
         raise AssertionError("a reading command must not announce an effect")
 
 
