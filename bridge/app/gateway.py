@@ -552,6 +552,8 @@ class Gateway:
 
     def _command_settled(self, row: JournalRow) -> None:
         self.carrier.wake(row.key)
+        if row.state is CommandState.FINAL:
+            self.backfill.unwanted(row.account, row.id)
         if row.state is CommandState.FINAL and row.last_ack is not None:
             self.metrics.commands.labels(row.account, row.command, row.last_ack["status"]).inc()
             self.metrics.command_seconds.labels(row.account).observe(

@@ -35,6 +35,7 @@ from bridge.domain.errors import (
     VendorError,
 )
 from bridge.domain.history import HistoryStep, Reach
+from bridge.domain.ids import GATEWAY
 from bridge.domain.times import unix_ms
 from bridge.flow.backfill_book import RANK, BackfillBook, BackfillOrigin, Wish, period_of
 from bridge.flow.backfill_progress import Pace, Progress, progress_of
@@ -56,6 +57,7 @@ PATIENCE = {BackfillOrigin.HISTORY: 3}
 USUAL_PATIENCE = 12
 UNREADABLE_TRIES = 3
 STORE_RETRY_S = 1.0
+_COMMANDS = (BackfillOrigin.HISTORY, BackfillOrigin.COMMAND)
 LOOK_S = 60.0
 
 
@@ -74,6 +76,7 @@ class _Account:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    expiring: set[int] = field(default_factory=set)
     closing: bool = False
 
 
@@ -104,6 +107,7 @@ class Backfill:
         self._accounts: dict[str, _Account] = {}
         self._pace: dict[str, Pace] = {}
         self._waiters: dict[str, asyncio.Event] = {}
+        self._aside: set[asyncio.Task[None]] = set()
         self._started = False
         self.on_changed: Callable[[BackfillRow], None] = lambda _row: None
 
@@ -176,6 +180,22 @@ class Backfill:
             task = entry.running.get(row.device) if entry is not None else None
             if entry is not None and task is not None and not entry.source.calling():
                 task.cancel()  # it only waits
+
+    def unwanted(self, account: str, asked_by: str) -> None:
+        """The command `asked_by` of `account` (or of the gateway) is final: what is still open of it is cancelled."""
+        for row in list(self._open.values()):
+            asker = row.account if row.origin == BackfillOrigin.HISTORY else GATEWAY
+            if row.origin in _COMMANDS and (asker, row.asked_by) == (account, asked_by):
+                task = asyncio.get_running_loop().create_task(self._cancel_quietly(row.ref))
+                self._aside.add(task)
+                task.add_done_callback(self._aside.discard)
+                return
+
+    async def _cancel_quietly(self, ref: str) -> None:
+        try:
+            await self.cancel(ref, "the command ended before it")
+        except StoreError as error:
+            log.error("backfill.store_failed", extra={"reason": str(error)})
 
     # accounts ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +281,9 @@ class Backfill:
 
     def _begin_expiring(self, entry: _Account, row: BackfillRow) -> None:
         """Its time is over before its call could leave."""
+        if row.key in entry.expiring:
+            return
+        entry.expiring.add(row.key)
         running = entry.running.pop(row.device, None)
         if running is not None:
             running.cancel()

@@ -18,6 +18,7 @@ from bridge.contract.discovery import Scheme
 from bridge.contract.publication import Class
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
+from bridge.domain.command import CommandState
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import StoreError
 from bridge.domain.ids import GATEWAY
@@ -207,7 +208,7 @@ class Harness:
         self.intake.confirms = self.settler
         self.intake.series = self.ledger
         self.intake.on_behind = self.flusher.behind
-        self.settler.on_settled = lambda row: self.carrier.wake(row.key)
+        self.settler.on_settled = self._settled
         self.settler.on_nudge = self.carrier.wake
         self.admission.on_accepted = self.dispatcher.submit
         await self.store.open()
@@ -223,6 +224,11 @@ class Harness:
         await self.announcer.adopt()
         self._announcing = asyncio.ensure_future(self.announcer.run())
         await self.clock.settle()
+
+    def _settled(self, row: JournalRow) -> None:
+        self.carrier.wake(row.key)
+        if row.state is CommandState.FINAL:
+            self.backfill.unwanted(row.account, row.id)
 
     def _enter_gateway(self) -> None:
         executor = GatewayExecutor(
