@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from urllib.parse import quote
 from bridge.cli.failures import Failure
 from bridge.pace.gate import SlotNote
 from bridge.store.protocols import (
+    BackfillRow,
     BudgetTable,
     DeadLetterTable,
     DeviceTable,
@@ -20,6 +21,7 @@ from bridge.store.protocols import (
     LockTable,
     VaultTable,
 )
+from bridge.store.sqlite.backfills import SqliteBackfills
 from bridge.store.sqlite.devices import SqliteDevices
 from bridge.store.sqlite.gaps import SqliteGaps
 from bridge.store.sqlite.journal import SqliteJournal
@@ -58,6 +60,17 @@ def opened(path: Path) -> Iterator[Archive | None]:
     try:
         with contextlib.closing(_connect(path)) as db:
             yield _archive(path, db)
+    except sqlite3.Error as error:
+        raise Failure(f"the state database {path} cannot be read: {error}") from None
+
+
+def backfill_rows(path: Path, ref: str) -> Sequence[BackfillRow]:
+    """How far a backfill is, at little cost: this is looked at again and again. Raises Failure."""
+    if not _exists(path):
+        return []
+    try:
+        with contextlib.closing(_connect(path)) as db:
+            return SqliteBackfills(db).of_ref(ref)
     except sqlite3.Error as error:
         raise Failure(f"the state database {path} cannot be read: {error}") from None
 

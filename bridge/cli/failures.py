@@ -18,6 +18,12 @@ class Failure(click.ClickException):
         click.echo(f"meterbridge: {self.message}", file=file, err=file is None)
 
 
+class Mistake(Failure):
+    """Exit status 2: what was asked for makes no sense."""
+
+    exit_code = 2
+
+
 class BadConfiguration(click.ClickException):
     """Exit status 2; every mistake on a line of its own, as the loader wrote it."""
 

@@ -185,6 +185,35 @@ def send(
     raise SystemExit(work(BrokerChoice(**broker), target, wish, wait_s=wait_s, as_json=as_json))
 
 
+@cli.command()
+@config_option
+@click.option("--from", "since", required=True, metavar="TIME", help="Where it begins.")
+@click.option("--to", "until", required=True, metavar="TIME", help="Where it ends; a day alone is included.")
+@click.option("--again", is_flag=True, help="Reads once more what was read completely before.")
+@click.argument("devices", nargs=-1, metavar="[DEVICE]...")
+def backfill(path: str, since: str, until: str, again: bool, devices: tuple[str, ...]) -> None:
+    """Publish the past of the devices on `history`, as far as their vendors keep it.
+
+    DEVICE is ACCOUNT/DEVICE or the device's id alone; without any, all devices are read. A TIME is RFC 3339, or
+    YYYY-MM-DD[ HH:MM[:SS]] in the time zone of this machine. Oldest first, each record once, never what was published
+    before, and inside the vendors' limits: it may take its time, and says how much.
+
+    After Ctrl-C, or however it ended, the same command goes on where it stopped. Where a gateway runs on the same
+    state database, it is asked to do the work, and its progress is shown: Ctrl-C then only ends the watching.
+
+    Exit status: 0 everything is read and the broker has it; 1 something is missing, and it says what; 2 mistakes in
+    the configuration or the arguments; 130 interrupted.
+
+    \b
+    Examples:
+      meterbridge backfill -c config.yaml --from 2026-06-01 --to 2026-06-30
+      meterbridge backfill -c config.yaml --from 2026-06-01T00:00:00Z --to 2026-06-02T00:00:00Z home/SN123
+    """
+    from bridge.cli.backfilling import backfill as work
+
+    raise SystemExit(work(path, since, until, devices, again=again))
+
+
 @cli.group()
 def frame() -> None:
     """The hex frames of wmj breakers.

@@ -18,6 +18,7 @@ BridgeError
 │   ├── PushMalformed          not readable at all: the sender should send it again
 │   └── PushUnusable           readable but useless: kept as a dead letter, answered with success
 └── StoreError                 the disk does not take it: nothing may be promised
+    └── StoreInUse             another process has it
     └── SpoolFull              what is never shed fills the spool: nothing more is taken in until the broker takes some
 """
 
@@ -144,3 +145,7 @@ class StoreError(BridgeError):
 
 class SpoolFull(StoreError):
     """The spool holds as much as it may of what is never shed: the sender has to keep it and come again."""
+
+
+class StoreInUse(StoreError):
+    """Another process has taken the store: a gateway, or a verb that works in its place."""

@@ -59,6 +59,8 @@ UNREADABLE_TRIES = 3
 STORE_RETRY_S = 1.0
 _COMMANDS = (BackfillOrigin.HISTORY, BackfillOrigin.COMMAND)
 LOOK_S = 60.0
+ROOM_LOOK_S = 1.0
+MOST_WAITING = 5000
 
 
 @dataclass(slots=True)
@@ -95,8 +97,11 @@ class Backfill:
             BackfillOrigin.COMMAND,
             BackfillOrigin.GAP,
         ),
+        most_waiting: int = MOST_WAITING,
     ) -> None:
-        """`origins`: whose backfills this process works on."""
+        """`origins`: whose backfills this process works on. `most_waiting`: with more messages than that in the outbox
+        no further call is made."""
+        self._most_waiting = most_waiting
         self.book = book
         self._store = store
         self._roster = roster
@@ -127,13 +132,23 @@ class Backfill:
         *,
         asked_by: str = "",
         expires_at: datetime | None = None,
+        anew: bool = True,
     ) -> None:
         """As `BackfillBook.submit`, in a transaction of its own. Raises StoreError."""
         asked = list(wishes)
 
         def work(tx: Tx) -> None:
-            self.book.submit(tx, ref, origin, asked, asked_by=asked_by, expires_at=expires_at)
+            self.book.submit(tx, ref, origin, asked, asked_by=asked_by, expires_at=expires_at, anew=anew)
             self.adopt(tx)
+
+        await self._store.run(work)
+
+    async def claim(self, ref: str, origin: BackfillOrigin, asked_by: str) -> None:
+        """What another process left open of this group is worked on here. Raises StoreError."""
+
+        def work(tx: Tx) -> None:
+            if self.book.claim(tx, ref, origin, asked_by):
+                self.adopt(tx)
 
         await self._store.run(work)
 
@@ -151,7 +166,7 @@ class Backfill:
     async def progress(self, ref: str) -> Progress:
         """How far a group is. Raises StoreError."""
         rows = await self._store.run(lambda tx: list(tx.backfills.of_ref(ref)))
-        return progress_of(rows, self._expected, self._costs, self._pace)
+        return progress_of(rows, self._costs, self._pace)
 
     async def ended(self, ref: str) -> Progress:
         """Waits until nothing of the group is open any more."""
@@ -352,6 +367,7 @@ class Backfill:
         taken = await self._take(row, step)
         if taken.state is not BackfillState.OPEN or entry.closing:
             return False
+        await self._until_room()
         if taken.expires_ms is not None and unix_ms(self._clock.now()) >= taken.expires_ms:
             await self._end(row, BackfillState.FAILED, "expired", "expires_at has passed")
             return False
@@ -434,6 +450,11 @@ class Backfill:
         ended = await self._kept(work)
         self._note(ended if ended is not None else replace(row, state=BackfillState.CANCELLED))
 
+    async def _until_room(self) -> None:
+        """Waits while the broker is behind: what is read now would only lie in the outbox, before live records."""
+        while await self._kept(lambda tx: tx.outbox.waiting()[0]) > self._most_waiting:
+            await self._clock.sleep(ROOM_LOOK_S)
+
     # small parts ------------------------------------------------------------------------------------------------
 
     def _note(self, row: BackfillRow) -> None:
@@ -451,10 +472,6 @@ class Backfill:
 
     def _policy(self, row: BackfillRow) -> AccountPolicy | None:
         return self._roster.policy(row.account) if self._roster.has(row.account) else None
-
-    def _expected(self, row: BackfillRow) -> int:
-        reach = self.reach(row.account, row.device)
-        return max(1, reach.calls(period_of(row))) if reach is not None else 1
 
     def _costs(self, row: BackfillRow) -> Mapping[str, float]:
         reach = self.reach(row.account, row.device)

@@ -40,11 +40,12 @@ RANK: Mapping[str, int] = {origin.value: rank for rank, origin in enumerate(Back
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The past of one device that somebody wants."""
+    """The past of one device that somebody wants, in about so many `calls`."""
 
     account: str
     device: str
     period: Period
+    calls: int = 0
 
 
 Ended = Callable[[Tx, BackfillRow], None]
@@ -72,14 +73,16 @@ class BackfillBook:
         *,
         asked_by: str = "",
         expires_at: datetime | None = None,
+        anew: bool = True,
     ) -> list[BackfillRow]:
-        """Notes wishes under the name `ref`; returns the open rows of that name.
+        """Notes wishes under the name `ref`; returns the open rows of that name. One period per device and `ref`.
 
         The same `ref` again goes on where it stopped: what failed or was cancelled is opened again at its cursor,
-        what is done stays done. Only if all of it is done, and another `asked_by` asks, it begins anew.
+        what is done stays done, and a later end adds what is new. Only if all of it is done, another `asked_by`
+        asks, and no wish reaches further, it begins anew (`anew`).
         """
-        rows = list(tx.backfills.of_ref(ref))
-        if rows and all(row.state is BackfillState.DONE and row.asked_by != asked_by for row in rows):
+        rows, wanted = list(tx.backfills.of_ref(ref)), list(wishes)
+        if anew and rows and _is_fulfilled(rows, wanted, asked_by):
             tx.backfills.drop(ref)
             rows = []
         same = bool(rows) and all(row.asked_by == asked_by for row in rows)
@@ -96,7 +99,7 @@ class BackfillBook:
             if row.state is BackfillState.OPEN:
                 row.failures, row.next_ms = 0, None
             tx.backfills.save(row)
-        for wish in wishes:
+        for wish in wanted:
             start_ms, end_ms = unix_ms(wish.period.start), unix_ms(wish.period.end)
             if (wish.account, wish.device) in reached:
                 # asked for again later, "until now" reaches further: only that much is new
@@ -107,9 +110,18 @@ class BackfillBook:
                 0, ref, origin.value, wish.account, wish.device, start_ms, end_ms, now_ms, now_ms,
                 interval_s=wish.period.interval_s, asked_by=asked_by, expires_ms=expires_ms,
             )  # fmt: skip
+            row.total = wish.calls
             row.key = tx.backfills.insert(row)
             rows.append(row)
         return [row for row in rows if row.state is BackfillState.OPEN]
+
+    def claim(self, tx: Tx, ref: str, origin: BackfillOrigin, asked_by: str) -> bool:
+        """What is open of a group is that of another asker from now on; whether there is any."""
+        rows = [row for row in tx.backfills.of_ref(ref) if row.state is BackfillState.OPEN]
+        for row in rows:
+            row.origin, row.asked_by = origin, asked_by
+            tx.backfills.save(row)
+        return bool(rows)
 
     def take(self, tx: Tx, policy: AccountPolicy, row: BackfillRow, step: HistoryStep) -> BackfillRow:
         """Takes one step in: what is complete is published in the order of time, the rest is held; the cursor moves."""
@@ -173,6 +185,14 @@ class BackfillBook:
         taken = self.intake.take_in(tx, policy, Batch([*in_order, *others]))
         row.records += taken.fresh
         row.known += len(taken.records) - taken.fresh
+
+
+def _is_fulfilled(rows: Sequence[BackfillRow], wishes: Sequence[Wish], asked_by: str) -> bool:
+    """Whether all of it is done for somebody else, and no wish reaches further."""
+    until_ms = max((unix_ms(wish.period.end) for wish in wishes), default=0)
+    return max(row.end_ms for row in rows) >= until_ms and all(
+        row.state is BackfillState.DONE and row.asked_by != asked_by for row in rows
+    )
 
 
 def period_of(row: BackfillRow) -> Period:

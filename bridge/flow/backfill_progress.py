@@ -58,14 +58,9 @@ class Progress:
         return min(1.0, self.calls / self.calls_total) if self.calls_total else 0.0
 
 
-def progress_of(
-    rows: Sequence[BackfillRow],
-    expected: Callable[[BackfillRow], int],
-    costs: Costs,
-    paces: Mapping[str, Pace],
-) -> Progress:
-    """Sums a group up. `expected`: about how many calls a row takes in all that has made none yet."""
-    totals = {row.key: max(row.total or expected(row), row.done) for row in rows}
+def progress_of(rows: Sequence[BackfillRow], costs: Costs, paces: Mapping[str, Pace]) -> Progress:
+    """Sums a group up."""
+    totals = {row.key: max(row.total, row.done) for row in rows}
     open_rows = [row for row in rows if row.state is BackfillState.OPEN]
     failures = [row for row in rows if row.state in (BackfillState.FAILED, BackfillState.CANCELLED)]
     return Progress(

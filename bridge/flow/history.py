@@ -62,7 +62,9 @@ class HistoryExecutor:
         history, device = self._adapter.history, order.device
         if order.spec.name != COMMAND or history is None or device is None:
             return await self._adapter.execute(order, effect)
-        wish = Wish(self._account, device.native_id, history.period(order))
+        period = history.period(order)
+        reach = history.reach(device)
+        wish = Wish(self._account, device.native_id, period, reach.calls(period) if reach is not None else 0)
         await effect.leaving()
         ref = self._ref(order)
         await self._backfill.submit(
@@ -192,8 +194,10 @@ class GatewayBackfill:
         return outcome_of(await self._backfill.progress(ref)) or Outcome(Status.SENT)
 
     async def probe(self, order: Order) -> Outcome | None:
-        """As `ports.Executor.probe`."""
-        return outcome_of(await self._backfill.progress(backfill_ref(wished(order.params))))
+        """As `ports.Executor.probe`. The command line may have worked on it while no gateway ran."""
+        ref = backfill_ref(wished(order.params))
+        await self._backfill.claim(ref, BackfillOrigin.COMMAND, order.id)
+        return outcome_of(await self._backfill.progress(ref))
 
     def wishes(self, params: BackfillParams) -> list[Wish]:
         """The devices and what of their past is to be read. Raises Rejection."""
@@ -213,7 +217,8 @@ class GatewayBackfill:
                 continue
             since = max(start, now - reach.back) if reach.back is not None else start
             if since < period.end:
-                wishes.append(Wish(account, device, replace(period, start=since)))
+                mine = replace(period, start=since)
+                wishes.append(Wish(account, device, mine, reach.calls(mine)))
         if not wishes:
             raise Rejection("invalid_params", "no device whose vendor keeps anything of that time")
         return wishes

@@ -21,6 +21,11 @@ log = logging.getLogger("bridge.janitor")
 
 SEEN_FOR_S = 9 * 86400.0
 """Longer than the eight days for which the gas platform may repeat a push (iotmeter 9.5)."""
+RECORDS_FOR_S = 35 * 86400.0
+"""Longer than the month that a meter's past reaches back (iammeter 4.4): a backfill tells nothing that was told."""
+RECORDS_AT_MOST = 1_000_000
+"""About 120 MB of notes. Beyond that the oldest go, but none younger than SEEN_FOR_S."""
+COUNT_EVERY_S = 3600.0
 BODIES_FOR_S = 3600.0
 ROUND_S = 60.0
 
@@ -90,6 +95,8 @@ class Janitor:
     roster: Roster
     clock: Clock
     remember_s: float
+    _surplus_ms: int | None = None
+    _counted_ms: int | None = None
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -123,6 +130,18 @@ class Janitor:
             )
             tx.backfills.forget_before(now_ms - int(self.remember_s * 1000))
             tx.seen.forget_bodies_before(now_ms - int(BODIES_FOR_S * 1000))
-            tx.seen.forget_before(now_ms - int(SEEN_FOR_S * 1000))
+            tx.seen.forget_events_before(now_ms - int(SEEN_FOR_S * 1000))
 
         await self.store.run(forget)
+        await self._forget_records(now_ms)
+
+    async def _forget_records(self, now_ms: int) -> None:
+        """Notes of records are kept for as long as a vendor's past may bring them again, unless they are too many."""
+        if self._counted_ms is None or abs(now_ms - self._counted_ms) >= COUNT_EVERY_S * 1000:
+            self._surplus_ms = await self.store.run(lambda tx: tx.seen.oldest_of(RECORDS_AT_MOST))
+            self._counted_ms = now_ms
+        until_ms = now_ms - int(RECORDS_FOR_S * 1000)
+        if self._surplus_ms is not None:
+            grown_ms = self._surplus_ms + now_ms - self._counted_ms
+            until_ms = max(until_ms, min(grown_ms, now_ms - int(SEEN_FOR_S * 1000)))
+        await self.store.run(lambda tx: tx.seen.forget_records_before(until_ms))

@@ -113,7 +113,11 @@ class Session:
         admit: Admit,
         clock: Clock,
         rng: Rng,
+        *,
+        visiting: bool = False,
     ) -> None:
+        """`visiting`: only publishes what the outbox holds; it is no gateway, and tells nothing of one."""
+        self._visiting = visiting
         self._settings = settings
         self._topics = topics
         self._client_id = client_id
@@ -192,7 +196,8 @@ class Session:
         has_room = self._publisher.in_flight() < connection.window
         self._publisher.detach()
         if has_room:
-            connection.send(self._presence("offline"))
+            if not self._visiting:
+                connection.send(self._presence("offline"))
             await self._clock.sleep(0.05)
             await self._leave(connection, STOP_TIMEOUT_S)
         _drop(connection)
@@ -246,6 +251,8 @@ class Session:
 
     async def _announce(self, connection: Connection) -> None:
         """Says `online` and waits until that is confirmed: a broker may allow a single message in flight."""
+        if self._visiting:
+            return
         connection.birth = connection.send(self._presence("online"))
         waits = [asyncio.ensure_future(event.wait()) for event in (connection.born, connection.lost)]
         try:
@@ -264,9 +271,9 @@ class Session:
             password=self._settings.password.get_secret_value() if self._settings.password else None,
             identifier=self._client_id,
             protocol=aiomqtt.ProtocolVersion.V5 if self._protocol == 5 else aiomqtt.ProtocolVersion.V311,
-            will=aiomqtt.Will(self._topics.bridge("status"), b"offline", qos=1, retain=True),
+            will=None if self._visiting else self._will(),
             clean_session=None if self._protocol == 5 else True,
-            clean_start=False if self._protocol == 5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            clean_start=self._visiting if self._protocol == 5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             transport=self._settings.transport,
             timeout=CONNECT_TIMEOUT_S,
             keepalive=int(self._settings.keepalive),
@@ -306,11 +313,14 @@ class Session:
         client._disconnected.add_done_callback(lambda done: _ended(connection, done))  # noqa: SLF001 - see module
         return connection
 
+    def _will(self) -> aiomqtt.Will:
+        return aiomqtt.Will(self._topics.bridge("status"), b"offline", qos=1, retain=True)
+
     def _connect_properties(self) -> Properties | None:
         if self._protocol != 5:
             return None
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # as above
-        properties.SessionExpiryInterval = int(self._session_expiry_s)
+        properties.SessionExpiryInterval = 0 if self._visiting else int(self._session_expiry_s)
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
         return properties
 

@@ -368,6 +368,18 @@ class SeenTable(Protocol):
         """Drops notes (of records, bodies and events) made earlier."""
         ...
 
+    def forget_events_before(self, ms: int) -> None:
+        """Drops notes of events made earlier."""
+        ...
+
+    def forget_records_before(self, ms: int) -> None:
+        """Drops notes of records made earlier."""
+        ...
+
+    def oldest_of(self, count: int) -> int | None:
+        """When the oldest of the newest `count` notes of records was made; None if there are no more than those."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class RetainedRow:

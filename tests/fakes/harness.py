@@ -192,7 +192,9 @@ class Harness:
         self.dispatcher = Dispatcher(self.store, self.carrier, self.clock)
         self.admission = Admission(self.store, self.roster, self.settler, self.topics, self.clock)
         self.book = BackfillBook(self.intake, self.clock)
-        self.backfill = Backfill(self.store, self.book, self.roster, self.health, self.clock)
+        self.backfill = Backfill(
+            self.store, self.book, self.roster, self.health, self.clock, most_waiting=1_000_000
+        )
         self.ledger = GapLedger()
         self.repair = GapRepair(
             self.store, self.ledger, self.backfill, self.health, self.clock, lambda: {ACCOUNT: self.gaps}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.contract.publication import Class
-from bridge.domain.errors import StoreError
+from bridge.domain.errors import StoreError, StoreInUse
 from bridge.store.protocols import Done, OutboxRow, Tx
 from bridge.store.sqlite.backfills import SqliteBackfills
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
@@ -335,7 +335,7 @@ class SqliteStore:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StoreError(f"{self._path} is in use by another meterbridge") from None
+            raise StoreInUse(f"{self._path} is in use by another meterbridge") from None
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:

@@ -186,6 +186,17 @@ class SqliteSeen:
     def forget_bodies_before(self, ms: int) -> None:
         self._db.execute("DELETE FROM seen_body WHERE at_ms < ?", (ms,))
 
+    def forget_events_before(self, ms: int) -> None:
+        self._db.execute("DELETE FROM event_seen WHERE at_ms < ?", (ms,))
+
+    def forget_records_before(self, ms: int) -> None:
+        self._db.execute("DELETE FROM seen_record WHERE at_ms < ?", (ms,))
+
+    def oldest_of(self, count: int) -> int | None:
+        newest = "SELECT at_ms FROM seen_record ORDER BY at_ms DESC LIMIT 1 OFFSET ?"
+        row = self._db.execute(newest, (count,)).fetchone()
+        return int(row[0]) if row is not None else None
+
     def forget_before(self, ms: int) -> None:
         for table in ("seen_record", "seen_body", "event_seen"):
             self._db.execute(f"DELETE FROM {table} WHERE at_ms < ?", (ms,))  # noqa: S608 - fixed names

@@ -51,6 +51,35 @@ async def test_an_event_is_remembered_longer_than_any_vendor_repeats_it(harness:
         assert len(harness.docs("home/D1/event")) == published
 
 
+async def test_a_record_is_remembered_as_long_as_a_backfill_may_bring_it_again(harness: Harness) -> None:
+    await harness.take(harness.reading({"voltage": 1}, 1), harness.reading({"voltage": 2}, 2))
+    old = harness.reading({"voltage": 1}, 1, origin=Origin.BACKFILL)
+    for days, published in ((34, 0), (2, 1)):
+        await harness.advance(days * 86400)
+        await harness.janitor.round()
+        await harness.take(old)
+        assert len(harness.docs("home/D1/history")) == published
+
+
+async def test_of_too_many_records_the_oldest_are_forgotten_but_none_of_the_last_days(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.flow.janitor.RECORDS_AT_MOST", 5)
+    day = 86400
+    for number in range(20):
+        await harness.take(harness.reading({"voltage": number}, number * day))
+        await harness.advance(day)
+    await harness.janitor.round()
+    await harness.advance(60)
+    await harness.janitor.round()
+    again = [
+        harness.reading({"voltage": number}, number * day, origin=Origin.BACKFILL) for number in range(20)
+    ]
+    await harness.take(*again)
+    told = [doc["metrics"]["voltage"] for doc in harness.docs("home/D1/history")]
+    assert told == list(range(12)), "the nine days before stay known"
+
+
 async def test_a_state_of_an_account_that_has_left_ends_nothing(harness: Harness) -> None:
     await harness.take(harness.reading({"voltage": 1}, 1), harness.reading({"voltage": 1}, 1, device="D2"))
     await harness.take(harness.reading({"voltage": 2}, 2))
