@@ -23,6 +23,7 @@ from bridge.flow.roster import Roster
 from bridge.flow.schedule import Stretch
 from bridge.ops.metrics import Metrics
 from bridge.pace.gate import AccountGate, SharedSlots, SlotNote
+from bridge.pace.limits import Lane
 from bridge.ports import Clock, Rng, VendorAdapter
 from bridge.push.doors import Door
 from bridge.store.protocols import Store
@@ -140,6 +141,7 @@ def build_account(
         gate,
         around.clock,
         observer=_observer(around.metrics, settings.id),
+        waiting=_waiting(around.metrics, settings.id),
     )
     kit = Kit(
         http=http,
@@ -178,6 +180,13 @@ def _observer(metrics: Metrics, account: str) -> Callable[[str, str, float], Non
         metrics.vendor_seconds.labels(account).observe(seconds)
 
     return observe
+
+
+def _waiting(metrics: Metrics, account: str) -> Callable[[Lane, float], None]:
+    def wait(lane: Lane, seconds: float) -> None:
+        metrics.slot_wait_seconds.labels(account, lane.name.lower()).observe(seconds)
+
+    return wait
 
 
 def _stretched(configuration: Configuration, settings: AccountSettings) -> Callable[[Stretch], None]:

@@ -246,6 +246,7 @@ class Gateway:
         reporter.push_room = self.push_limits.room
         reporter.repair = self.repair
         self.metrics.read_from(lambda: samples(reporter, self._clock))
+        reporter.on_lag = self.metrics.loop_lag_seconds.observe
         self.store.outgoing = self._outgoing
         self.store.on_pressure = reporter.pressure_changed
         self.session.on_connected = self._connected

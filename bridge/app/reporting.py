@@ -80,6 +80,7 @@ class Reporter:
         self.started_at = clock.now()
         self.snapshot = Snapshot()
         self.lag_s = 0.0
+        self.on_lag: Callable[[float], None] = lambda _seconds: None
         self.budgets = Budgets(store, topics, clock, accounts, self._reachable)
         self.session: Session | None = None
         self.publisher: Publisher | None = None
@@ -194,6 +195,7 @@ class Reporter:
             await self._clock.sleep(LAG_EVERY_S)
             passed_s = self._clock.monotonic() - before
             self.lag_s = max(0.0, passed_s - LAG_EVERY_S)
+            self.on_lag(self.lag_s)
             self._look_at_clock((self._clock.now() - wall).total_seconds() - passed_s)
 
     def _look_at_clock(self, stepped_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bridge import __version__
 from bridge.app.accounts import Account
 from bridge.app.budgets import budget_rows
 from bridge.app.reporting import Reporter
@@ -11,14 +12,20 @@ from bridge.contract.publication import Class
 from bridge.ops.metrics import Sample
 from bridge.ports import Clock
 from bridge.store.protocols import Tally
+from bridge.vendorkit.spec import HoldsToken
 
+STATES = ("online", "degraded", "rate_limited", "unreachable", "auth_failed")
 NOTHING = Tally(0, 0, 0, 0, 0, 0, None, None, 0, 0)
 _ENDS = (
-    ("taken", "Messages ever taken into the outbox"),
-    ("published", "Messages that the broker confirmed"),
-    ("refused", "Messages that the broker refused for good"),
-    ("superseded", "Retained messages replaced by a newer one while they waited"),
-    ("lost", "Messages on a damaged part of the disk"),
+    ("taken", "meterbridge_outbox_taken", "Messages ever taken into the outbox"),
+    ("published", "meterbridge_outbox_published", "Messages that the broker confirmed"),
+    ("refused", "meterbridge_outbox_refused", "Messages that the broker refused for good"),
+    (
+        "superseded",
+        "meterbridge_outbox_superseded",
+        "Retained messages replaced by a newer one while they waited",
+    ),
+    ("lost", "meterbridge_outbox_lost", "Messages on a damaged part of the disk"),
 )
 
 
@@ -40,10 +47,21 @@ def samples(reporter: Reporter, clock: Clock) -> list[Sample]:
 def _connection(reporter: Reporter) -> Iterator[Sample]:
     session = reporter.session
     connected = session is not None and session.connected
+    yield Sample(
+        "meterbridge_build_info",
+        "1; version, instance and MQTT protocol in force",
+        1.0,
+        (
+            ("version", __version__),
+            ("instance", reporter.instance),
+            ("mqtt_protocol", (session.protocol if session else None) or ""),
+        ),
+    )
+    under_way = float(reporter.dispatcher.under_way() if reporter.dispatcher else 0)
+    yield Sample("meterbridge_commands_under_way", "Commands that are not final", under_way)
     yield Sample("meterbridge_mqtt_connected", "1 while the broker is connected", float(connected))
     lost = float(session.reconnects if session else 0)
     yield Sample("meterbridge_mqtt_reconnects", "Connections lost", lost, counter=True)
-    yield Sample("meterbridge_event_loop_lag_seconds", "Last lag of the event loop", reporter.lag_s)
     if reporter.publisher is None:
         return
     counters = reporter.publisher.counters
@@ -80,17 +98,19 @@ def _class(klass: Class, tally: Tally) -> Iterator[Sample]:
     yield Sample(
         "meterbridge_outbox_messages", "Messages that wait for the broker", float(tally.rows), labels
     )
-    for name, text in _ENDS:
-        value = float(getattr(tally, name))
-        yield Sample(f"meterbridge_outbox_{name}", text, value, labels, counter=True)
+    for key, name, text in _ENDS:
+        yield Sample(name, text, float(getattr(tally, key)), labels, counter=True)
     if tally.shed:
         text = "Messages dropped from a full spool"
         yield Sample("meterbridge_dropped", text, float(tally.shed), labels, counter=True)
     if tally.first_ms is not None and tally.last_ms is not None:
         text = "Unix time of the {} dropped message"
-        for word, at_ms in (("first", tally.first_ms), ("last", tally.last_ms)):
-            name = f"meterbridge_dropped_{word}_timestamp_seconds"
-            yield Sample(name, text.format(word), at_ms / 1000, labels)
+        first, last = (
+            "meterbridge_dropped_first_timestamp_seconds",
+            "meterbridge_dropped_last_timestamp_seconds",
+        )
+        yield Sample(first, text.format("first"), tally.first_ms / 1000, labels)
+        yield Sample(last, text.format("last"), tally.last_ms / 1000, labels)
 
 
 def _pushes(reporter: Reporter) -> Iterator[Sample]:
@@ -111,18 +131,47 @@ def _gaps(reporter: Reporter) -> Iterator[Sample]:
 
 def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> Iterator[Sample]:
     state = reporter.health.state(name)
+    mine = (("account", name),)
     yield Sample(
         "meterbridge_account_online",
         "1 while the vendor answers as it should",
         float(state is not None and state.word == "online"),
-        (("account", name), ("vendor", account.settings.vendor)),
+        (*mine, ("vendor", account.settings.vendor)),
     )
+    for word in STATES:
+        yield Sample(
+            "meterbridge_account_state",
+            "1 for the state that the account is in, 0 for the others",
+            float(state is not None and state.word == word),
+            (*mine, ("state", word)),
+        )
+    if state is not None and state.last_success is not None:
+        text = "Unix time of the vendor's last good answer"
+        at_s = state.last_success.timestamp()
+        yield Sample("meterbridge_account_last_success_timestamp_seconds", text, at_s, mine)
+    if isinstance(account.adapter, HoldsToken) and account.adapter.token_expires_at is not None:
+        text = "Unix time when the vendor's access token expires; it is renewed before"
+        at_s = account.adapter.token_expires_at.timestamp()
+        yield Sample("meterbridge_token_expiry_timestamp_seconds", text, at_s, mine)
+    devices = float(len(reporter.roster.devices(name)))
+    yield Sample("meterbridge_devices", "Devices of the account", devices, mine)
     yield Sample(
         "meterbridge_calls_waiting",
         "Calls that wait for a slot in the vendor's limits",
         float(account.gate.waiting()),
-        (("account", name),),
+        mine,
     )
+    yield Sample(
+        "meterbridge_polls_spared",
+        "Device readings that were not asked for because pushes had told them",
+        float(account.poller.hearing.spared),
+        mine,
+        counter=True,
+    )
+    yield from _budgets(mine, account, clock)
+
+
+def _budgets(mine: tuple[tuple[str, str], ...], account: Account, clock: Clock) -> Iterator[Sample]:
     now = clock.now().timestamp()
     for usage in account.gate.usage():
         if usage.exhausted_at is not None and not usage.key:
@@ -130,24 +179,19 @@ def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> I
                 "meterbridge_budget_exhausted_in_seconds",
                 "When a rate-limit window will be used up if calls go on as lately; absent if it will not",
                 max(0.0, usage.exhausted_at - now),
-                (("account", name), ("limit", usage.limit.name), ("window_s", f"{usage.window.seconds:g}")),
+                (*mine, ("limit", usage.limit.name), ("window_s", f"{usage.window.seconds:g}")),
             )
-    yield Sample(
-        "meterbridge_polls_spared",
-        "Device readings that were not asked for because pushes had told them",
-        float(account.poller.hearing.spared),
-        (("account", name),),
-        counter=True,
-    )
     for row in budget_rows(account):
         if ":" in row.scope:
             continue  # one series per device would drown the rest; the budget topic has them
         labels = (
-            ("account", name),
+            *mine,
             ("endpoint", row.endpoint),
             ("scope", row.scope),
             ("window_s", f"{row.window_s:g}"),
         )
-        yield Sample(
-            "meterbridge_budget_used_ratio", "Used part of a rate-limit window", row.used / row.limit, labels
-        )
+        used, left = float(row.used), float(max(0, row.limit - row.used))
+        yield Sample("meterbridge_budget_used", "Calls in a rate-limit window", used, labels)
+        yield Sample("meterbridge_budget_remaining", "Calls that the window still allows", left, labels)
+        ratio = row.used / row.limit
+        yield Sample("meterbridge_budget_used_ratio", "Used part of a rate-limit window", ratio, labels)

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for each counter, which nobody reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,20 @@ class Metrics:
         self.rejected = Counter(
             "meterbridge_commands_rejected_total", "Commands rejected", ["code"], registry=self.registry
         )
+        self.slot_wait_seconds = Histogram(
+            "meterbridge_slot_wait_seconds",
+            "How long calls waited for room in the vendor's limits",
+            ["account", "lane"],
+            buckets=(0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 3600),
+            registry=self.registry,
+        )
+        self.loop_lag_seconds = Histogram(
+            "meterbridge_event_loop_lag_seconds",
+            "How late the event loop was",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
         self.observations = Counter(
             "meterbridge_observations_total",
             "What vendors told",

@@ -110,6 +110,9 @@ class Slot(Protocol):
 Observer = Callable[[str, str, float], None]
 """Told of every call: operation, outcome (`ok`, `not_sent`, `lost`, `http_<status>`), seconds."""
 
+Waiting = Callable[[Lane, float], None]
+"""Told of every slot that was granted: lane, seconds waited."""
+
 _NOT_SENT: tuple[type[httpx.HTTPError], ...] = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -129,6 +132,7 @@ class VendorHttp:
         clock: Clock,
         *,
         observer: Observer = lambda _operation, _outcome, _seconds: None,
+        waiting: Waiting = lambda _lane, _seconds: None,
         transport: httpx.AsyncBaseTransport | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -136,6 +140,7 @@ class VendorHttp:
         self._gate = gate
         self._clock = clock
         self._observer = observer
+        self._waiting = waiting
         self.answers = 0
         """How many calls brought an answer below 400."""
         self._held: dict[str, float] = {}
@@ -206,7 +211,9 @@ class VendorHttp:
         """
         uses = [(use.limit, use.key) for use in call.uses]
         self._refuse_waiting(call, uses)
+        asked = self._clock.monotonic()
         async with self._gate.slot(uses, call.lane) as slot:
+            self._waiting(call.lane, self._clock.monotonic() - asked)
             if effect is not None:
                 with _refunded(slot):
                     await effect.leaving(self.shown(call).request())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
@@ -38,6 +39,16 @@ class Kit:
     log: logging.Logger
     vault: Vault
     policy: AccountPolicy
+
+
+@runtime_checkable
+class HoldsToken(Protocol):
+    """An adapter whose vendor says how long its access token lasts."""
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the token that it has now expires; None while it has none or nobody said."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

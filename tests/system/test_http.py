@@ -14,6 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.architecture.test_metrics import documented
 from tests.system.fixtures import DEVICES, MakeBroker, MakeGateway
 from tests.system.polling import until
 from tests.system.stage import HOST, PUSH_SECRET, Broker, Cloud, Gateway, Listener, free_port
@@ -296,6 +297,29 @@ def test_metrics_count_pushes_commands_and_calls(
     assert numbers["meterbridge_account_online", (shop, ("vendor", "wmj"))] == 1
     assert any(name == "meterbridge_vendor_requests_total" for name, _ in numbers)
     assert any(name == "meterbridge_budget_used_ratio" for name, _ in numbers)
+    assert numbers["meterbridge_slot_wait_seconds_count", (shop, ("lane", "command"))] >= 1
+    until(
+        lambda: samples(web)["meterbridge_event_loop_lag_seconds_count", ()] >= 1, 10, "the lag is looked at"
+    )
+    assert numbers["meterbridge_account_state", (shop, ("state", "online"))] == 1
+    assert numbers["meterbridge_devices", (shop,)] == 2
+
+
+def test_every_metric_is_documented_with_its_type_and_labels(web: httpx.Client, gateway: Gateway) -> None:
+    known = documented()
+    families = [
+        f
+        for f in text_string_to_metric_families(web.get("/metrics").text)
+        if not f.name.startswith("process_")
+    ]
+    assert len(families) > 25
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        kind, labels = known[name]
+        assert kind == family.type
+        for sample in family.samples:
+            if not sample.name.endswith("_created"):
+                assert set(sample.labels) - {"le"} == set(labels), sample.name
 
 
 def test_http_can_be_off(make_gateway: MakeGateway, listener: Listener, cloud: Cloud, broker: Broker) -> None:

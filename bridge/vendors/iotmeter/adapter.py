@@ -87,6 +87,11 @@ class IotMeterAdapter:
         )
 
     @property
+    def token_expires_at(self) -> datetime | None:
+        """See `vendorkit.spec.HoldsToken`: of the control API, the only one with tokens."""
+        return self._control.token_expires_at if self._control is not None else None
+
+    @property
     def push(self) -> PushDoor | None:
         """The receivers, where the account has them configured."""
         return self._push

@@ -199,6 +199,11 @@ class ControlApi:
         self._keeper = keeper
         self._timeout_s = timeout_s
 
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the token that it has now expires."""
+        return self._keeper.expires_at
+
     async def login(self) -> None:
         """Proves the credentials."""
         await self._keeper.token()

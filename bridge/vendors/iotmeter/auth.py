@@ -98,6 +98,11 @@ class TokenKeeper:
                 self._token = await self._renewed()
             return self._token.text
 
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the token expires."""
+        return self._token.expires_at if self._token is not None else None
+
     def secrets(self) -> tuple[str, ...]:
         """What must not stand in any message of the control API."""
         password = self._settings.password.get_secret_value()

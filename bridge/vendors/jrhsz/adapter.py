@@ -58,9 +58,9 @@ class JrhszAdapter:
     def __init__(self, settings: JrhszSettings, kit: Kit) -> None:
         self._settings = settings
         self._kit = kit
-        session = Session(kit.http, kit.vault, kit.clock, settings)
+        self._session = Session(kit.http, kit.vault, kit.clock, settings)
         self._dates = DateStyle(kit.vault)
-        self._api = JrhszApi(kit, settings, session, self._dates)
+        self._api = JrhszApi(kit, settings, self._session, self._dates)
         self._codec = Codec(kit.policy, settings.zone(), settings.power_scale)
         self._roll = Roll(self._api, self._codec, kit.clock)
         self._wakes = Wakes(kit.vault, kit.clock)
@@ -76,6 +76,11 @@ class JrhszAdapter:
         self._past = Past(self._api, self._codec, kit.clock)
         self._device_commands = device_commands(settings, self._may_wake, self._in_reach)
         self._account_commands = account_commands()
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """See `vendorkit.spec.HoldsToken`."""
+        return self._session.expires_at
 
     @property
     def push(self) -> PushDoor | None:

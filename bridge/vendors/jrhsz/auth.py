@@ -53,6 +53,11 @@ class Session:
             return token.text
         return (await self._obtaining.result()).text
 
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the token expires."""
+        return self._token.expires_at if self._token is not None else None
+
     async def renew(self, stale: str) -> None:
         """The platform does not take this token any more: the next one will be another."""
         if self._token is not None and self._token.text == stale:

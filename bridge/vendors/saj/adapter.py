@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from bridge.domain.command import CommandSpec, Order, Outcome, Preview, Status
 from bridge.domain.device import Device, DeviceKind
@@ -41,15 +42,20 @@ class SajAdapter:
         self._kit = kit
         self._notes = Notes()
         self._throttle = Throttle(settings, kit)
-        auth = Auth(settings, kit, self._throttle)
-        self._api = SajApi(settings, kit, auth, self._throttle)
+        self._auth = Auth(settings, kit, self._throttle)
+        self._api = SajApi(settings, kit, self._auth, self._throttle)
         self._inventory = Inventory(settings, kit, self._api, self._notes)
         self._reader = Reader(settings, kit, self._api, self._inventory, self._notes)
         self._past = Past(self._api, self._inventory, self._notes, settings.zone, kit.clock, _vendor_id)
-        self._execution = Execution(settings, kit, self._api, auth, self._inventory)
+        self._execution = Execution(settings, kit, self._api, self._auth, self._inventory)
         self._patience = Patience(kit.clock.monotonic)
         self._device_commands = device_commands(self._in_reach)
         self._account_commands = account_commands(Wallet(settings.app_key))
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """See `vendorkit.spec.HoldsToken`."""
+        return self._auth.expires_at
 
     @property
     def push(self) -> PushDoor | None:

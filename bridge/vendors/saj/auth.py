@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited, Refused, VendorError
+from bridge.domain.times import from_unix
 from bridge.pace.limits import Lane
 from bridge.vendorkit.http import Call, Use
 from bridge.vendorkit.spec import Kit
@@ -50,6 +52,12 @@ class Auth:
     _may_write: bool = False
     _write_refused_until: float = 0.0
     _pause: _Pause = field(default_factory=_Pause)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the token expires, if the vendor said so."""
+        expires_s = self._token.expires_at if self._token is not None else None
+        return from_unix(expires_s) if expires_s is not None else None
 
     async def token(self, lane: Lane) -> Token:
         """The token in force; a new one where there is none, or where nine tenths of its life are over."""
