@@ -16,7 +16,6 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-
 disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for each counter, which nobody reads
 
 

@@ -84,6 +84,7 @@ class Page:
             "alarms": self._alarms,
             "commands": self._commands,
             "command": self._command,
+            "gaps": self._gaps,
             "offers": self._offers,
         }
         return [
@@ -171,6 +172,9 @@ class Page:
 
     async def _alarms(self, _request: Request) -> Json:
         return await self._views.alarms()
+
+    async def _gaps(self, _request: Request) -> Json:
+        return await self._views.gaps()
 
     async def _commands(self, request: Request) -> Json:
         return await self._views.commands(_whole(request.query_params, "limit", 25, MAX_COMMANDS))

@@ -13,10 +13,10 @@ from bridge.domain.ids import GATEWAY
 from bridge.domain.metrics import METRICS, Form
 from bridge.domain.secrecy import masked
 from bridge.domain.text import Json, restored
-from bridge.domain.times import from_unix_ms, rfc3339
+from bridge.domain.times import from_unix_ms, rfc3339, unix_ms
 from bridge.flow.roster import Roster
 from bridge.ports import Clock
-from bridge.store.protocols import AlarmRow, JournalRow, JournalStep, Store, Tx
+from bridge.store.protocols import AlarmRow, GapRow, JournalRow, JournalStep, Store, Tx
 from bridge.web.board import Board, Shown
 from bridge.web.headline import HEADLINE
 from bridge.web.series import DAY_S, Series
@@ -24,6 +24,10 @@ from bridge.web.series import DAY_S, Series
 MAX_PAGE = 100
 MAX_ALARMS = 200
 MAX_COMMANDS = 100
+MAX_GAPS = 50
+MOST_GAPS_READ = 2000
+GAPS_LATELY_MS = 7 * 86_400_000
+"""Where there are more holes than MOST_GAPS_READ, those of the last week are looked through."""
 SPARK_POINTS = 40
 
 
@@ -152,6 +156,21 @@ class Views:
             "expires_at": rfc3339(from_unix_ms(row.expires_ms)) if row.expires_ms is not None else None,
         }
 
+    async def gaps(self) -> Json:
+        """The known holes in the series, the newest first, and how many there are by state."""
+
+        def read(tx: Tx) -> tuple[list[GapRow], dict[str, int]]:
+            states: dict[str, int] = {}
+            for (_account, state), count in tx.gaps.count().items():
+                states[str(state)] = states.get(str(state), 0) + count
+            few = sum(states.values()) <= MOST_GAPS_READ
+            since_ms = None if few else unix_ms(self._clock.now()) - GAPS_LATELY_MS
+            return list(tx.gaps.find(start_ms=since_ms)), states
+
+        rows, states = await self._store.run(read)
+        rows.sort(key=lambda row: -row.end_ms)
+        return {"states": states, "gaps": [self._gap(row) for row in rows[:MAX_GAPS]]}
+
     def offered(self, account: str) -> Json:
         """The commands of an account, or of the gateway."""
         return self._offered(account, None)
@@ -193,6 +212,20 @@ class Views:
             "ts": state.get("ts"),
             "values": [_value(name, metrics[name]) for name in HEADLINE if name in metrics][:4],
             "chart": {"metric": named[0], "points": _spark(named[1], since_s)} if named else None,
+        }
+
+    def _gap(self, row: GapRow) -> Json:
+        return {
+            "key": row.key,
+            "account": row.account,
+            "device": row.device,
+            "name": self._name(row.account, row.device),
+            "start": rfc3339(from_unix_ms(row.start_ms)),
+            "end": rfc3339(from_unix_ms(row.end_ms)),
+            "state": str(row.state),
+            "certain": row.certain,
+            "tries": row.tries,
+            "message": row.message,
         }
 
     def _command(self, row: JournalRow) -> dict[str, Json]:

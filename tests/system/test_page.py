@@ -159,7 +159,17 @@ def test_page_is_read_only_by_default(gateway: Gateway, cloud: Any) -> None:
 
 def test_with_a_password_nothing_is_told_before_the_login(control: Gateway) -> None:
     with client(control) as web:
-        for path in ("overview", "devices", "device", "alarms", "commands", "command", "offers", "stream"):
+        for path in (
+            "overview",
+            "devices",
+            "device",
+            "alarms",
+            "commands",
+            "command",
+            "offers",
+            "gaps",
+            "stream",
+        ):
             answer = web.get(f"/page/{path}")
             assert answer.status_code == 401
             assert answer.json() == {"error": "log in first"}

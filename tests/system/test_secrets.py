@@ -21,6 +21,7 @@ PAGES = (
     f"/page/device?account=shop&device={D1}",
     "/page/commands",
     "/page/alarms",
+    "/page/gaps",
 )
 ACK = f"{SHOP}/{D1}/ack"
 MQTT_PASSWORD = "FAKE/mqtt+pass word-0000"

@@ -79,7 +79,7 @@ function pairs(entries) {
   return el("dl", { class: "pairs" }, entries.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
-export function showGateway({ gateway, events, gaps }) {
+export function showGateway({ gateway, events }) {
   const { outbox, broker } = gateway, dropped = Object.entries(outbox.dropped);
   const cards = [
     { title: "Broker", rows: [["state", broker.connected ? "connected" : `away: ${broker.trouble}`], ["protocol", broker.protocol ?? ""],
@@ -90,7 +90,6 @@ export function showGateway({ gateway, events, gaps }) {
       ...dropped.map(([name, number]) => [`dropped: ${name}`, number])] },
     { title: "Process", rows: [["version", gateway.version], ["instance", gateway.instance], ["running since", gateway.started_at],
       ["state database", gateway.store ?? "takes changes"], ["dead letters", gateway.dead_letters]] },
-    ...(gaps ? [{ title: "Holes in the series", rows: gaps.rows.length ? gaps.rows : [["known holes", 0]] }] : []),
     ...gateway.locks.map((lock) => ({ title: "Locked", rows: [["what", [lock.account, lock.device].filter(Boolean).join("/") || "everything"], ["reason", lock.reason || "none given"]] })),
   ];
   keyed($("gateway-cards"), cards, (card) => card.title + shown(card.rows[0]), (card) =>
@@ -100,4 +99,15 @@ export function showGateway({ gateway, events, gaps }) {
     el("div", { class: "row event" }, severity(event.severity),
       el("div", {}, el("div", { class: "name" }, words(event.code)), el("div", { class: "soft" }, event.message)), ago(event.ts)),
   "Nothing since the gateway started.");
+}
+
+const GAPS = { missing: "warn", filling: "info", unfillable: "" };
+
+export function showGaps({ gaps, states }) {
+  $("gap-count").textContent = Object.entries(states).map(([state, number]) => `${number.toLocaleString("en")} ${state}`).join(", ");
+  keyed($("gap-list"), gaps, (gap) => String(gap.key), (gap) => el("a", { class: "row event", href: `#device/${encodeURIComponent(gap.account)}/${encodeURIComponent(gap.device)}` },
+    chip(gap.state, GAPS[gap.state]),
+    el("div", {}, el("div", { class: "name" }, gap.name ?? `${gap.account}/${gap.device}`),
+      el("div", { class: "sub" }, `${gap.certain ? "" : "perhaps: "}${new Date(gap.start).toLocaleString()} to ${new Date(gap.end).toLocaleString()}${gap.message ? ` · ${gap.message}` : ""}`)),
+    el("time", {}, span((Date.parse(gap.end) - Date.parse(gap.start)) / 1000))), "No holes are known.");
 }

@@ -5,10 +5,11 @@ import { get, post, readSession, session } from "./api.js";
 import { refreshDetail, route, watchDetail } from "./detail.js";
 import { options, showDevices, watchFilters } from "./devices.js";
 import { showCommands } from "./journal.js";
-import { showAccounts, showAlarms, showGateway, showTiles } from "./overview.js";
+import { showAccounts, showAlarms, showGaps, showGateway, showTiles } from "./overview.js";
 
 async function showOverview() {
-  const overview = await get("overview");
+  const [overview, gaps] = await Promise.all([get("overview"), get("gaps")]);
+  showGaps(gaps);
   showTiles(overview);
   showAccounts(overview.accounts, session.may_command);
   showGateway(overview);

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.text import dumps, loads
-from bridge.store.protocols import OutboxRow
+from bridge.store.protocols import GapRow, GapState, OutboxRow, Tx
 from bridge.web.board import Board
 from bridge.web.views import Filter, Views
 from tests.fakes.harness import Harness
@@ -110,3 +110,30 @@ async def test_documents_are_json(bench: Bench) -> None:
 async def test_counts_are_those_of_the_account(bench: Bench) -> None:
     assert bench.views.counts(ACCOUNT) == {"devices": 5, "offline": 0, "alarms": 0}
     assert bench.views.counts("nobody") == {"devices": 0, "offline": 0, "alarms": 0}
+
+
+async def test_known_holes_are_told_the_newest_first_and_counted_by_state(bench: Bench) -> None:
+    assert await bench.views.gaps() == {"states": {}, "gaps": []}
+
+    def note(tx: Tx) -> None:
+        tx.gaps.insert(GapRow(0, ACCOUNT, "D1", 1_704_000_000_000, 1_704_000_600_000))
+        tx.gaps.insert(
+            GapRow(
+                0,
+                ACCOUNT,
+                "D2",
+                1_704_003_600_000,
+                1_704_007_200_000,
+                state=GapState.UNFILLABLE,
+                certain=False,
+            )
+        )
+
+    await bench.gateway.store.run(note)
+    told = await bench.views.gaps()
+    assert told["states"] == {"missing": 1, "unfillable": 1}
+    assert [(gap["device"], gap["state"], gap["certain"]) for gap in told["gaps"]] == [
+        ("D2", "unfillable", False),
+        ("D1", "missing", True),
+    ]
+    assert told["gaps"][1]["start"] == "2023-12-31T05:20:00Z"
