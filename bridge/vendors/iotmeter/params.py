@@ -18,6 +18,7 @@ from bridge.vendors.iotmeter.wire import encoded, instant, local_text
 MAX_ITEMS = 200
 _MOST = 1e12
 
+_TOLD = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\Z", re.ASCII)
 _LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}:\d{2})?\Z", re.ASCII)
 
 
@@ -38,6 +39,18 @@ Moment = Annotated[
     str,
     AfterValidator(_moment),
     Field(description="RFC 3339, or YYYY-MM-DD[ HH:MM:SS] in the platform's local time"),
+]
+
+
+def _own_moment(text: str) -> str:
+    """A record is given back as `get_task` told it: with a T, and in local time."""
+    return _moment(text.replace("T", " ") if _TOLD.match(text) else text)
+
+
+OwnMoment = Annotated[
+    str,
+    AfterValidator(_own_moment),
+    Field(description="RFC 3339, or the platform's local time: YYYY-MM-DD[ HH:MM:SS] or YYYY-MM-DDTHH:MM:SS"),
 ]
 Amount = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=_MOST, allow_inf_nan=False)]
@@ -226,8 +239,8 @@ class TaskRecord(Params):
     ctrl_define_no: Annotated[str, Field(max_length=50)]
     target_comm_no: Number
     target_devtype: DeviceType
-    ctrl_time: Moment
-    ctrl_timeout: Moment
+    ctrl_time: OwnMoment
+    ctrl_timeout: OwnMoment
     ctrl_state: int
     ctrl_state_msg: str
     ctrl_feedback_msg: str
@@ -235,7 +248,7 @@ class TaskRecord(Params):
     ctrl_data: str | dict[str, Any]
     return_data: str | dict[str, Any]
     sync_flag: Annotated[int, Field(ge=0, le=2)]
-    sync_time: Moment
+    sync_time: OwnMoment
     sync_msg: str
 
     def body(self, zone: tzinfo) -> dict[str, Json]:
