@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test check run format clean
+.PHONY: help demo test check run format documents clean
 
 help:
 	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
@@ -15,11 +15,12 @@ help:
 	@echo "make check   static checks: format, lint, types, import rules"
 	@echo "make run CONFIG=config.yaml    the gateway"
 	@echo "make format  formats the code"
+	@echo "make documents  makes docs/asyncapi.yaml and docs/schemas again, after a change of payloads or commands"
 
 demo: $(VENV)/.demo
 	@$(BIN)/meterbridge demo $(ARGS)
 
-test: $(VENV)/.dev test-programs $(CACHE)/homeassistant.stamp
+test: $(VENV)/.dev test-programs $(CACHE)/homeassistant.stamp $(CACHE)/node.stamp
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -34,6 +35,11 @@ run: $(VENV)/.demo
 format: $(VENV)/.dev
 	$(BIN)/ruff format bridge tests
 	$(BIN)/ruff check --fix bridge tests
+
+# What is made from the models and read by people and programs: docs/asyncapi.yaml, docs/schemas/.
+documents: $(VENV)/.dev
+	$(BIN)/meterbridge asyncapi > docs/asyncapi.yaml
+	$(BIN)/meterbridge schema --into docs/schemas
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -60,6 +66,17 @@ $(CACHE)/homeassistant.stamp: $(wildcard tests/users/home_assistant/requirements
 	@echo "installing Home Assistant's schemas for the tests …"
 	@mkdir -p $(CACHE)
 	@$(BIN)/python tests/users/home_assistant/install.py $(CACHE)/homeassistant
+	@touch $@
+
+# Node-RED, in which the example flows are tested, and the official schema of AsyncAPI. 18 is what Debian 12 has.
+$(CACHE)/node.stamp: tests/users/node/package.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null \
+		|| $(MAKE) --no-print-directory install-package PACKAGE=nodejs
+	@command -v npm >/dev/null 2>&1 || $(MAKE) --no-print-directory install-package PACKAGE=npm
+	@echo "installing Node-RED for the tests …"
+	@mkdir -p $(CACHE)/node
+	@cp tests/users/node/package.json tests/users/node/.npmrc $(CACHE)/node
+	@cd $(CACHE)/node && npm install --loglevel=error
 	@touch $@
 
 .PHONY: test-programs install-package

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from bridge import __version__
@@ -262,22 +264,50 @@ def frame_encode(settings: tuple[str, ...], no_trip: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.argument("name", required=False)
-def schema(name: str | None) -> None:
+@click.option(
+    "--into", type=click.Path(file_okay=False, path_type=Path), help="a file for each in this folder"
+)
+def schema(name: str | None, into: Path | None) -> None:
     """Print the JSON Schemas of the configuration and the payloads, or the one called NAME.
 
     \b
     Examples:
       meterbridge schema configuration > meterbridge.schema.json
       meterbridge schema telemetry
+      meterbridge schema --into docs/schemas
     """
-    from bridge.cli.schemas import all_schemas
+    from bridge.cli.schemas import all_schemas, write
     from bridge.domain.text import dumps
     from bridge.vendors import VENDORS
 
     schemas = all_schemas(VENDORS)
     if name is not None and name not in schemas:
         raise click.UsageError(f"there is no schema {name!r}; known are: {', '.join(schemas)}")
+    if into is not None:
+        write(schemas if name is None else {name: schemas[name]}, into)
+        return
     click.echo(dumps(schemas if name is None else schemas[name]).decode())
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML")
+def asyncapi(*, as_json: bool) -> None:
+    """Print the AsyncAPI 3 document: every topic, message and command.
+
+    \b
+    Examples:
+      meterbridge asyncapi > asyncapi.yaml
+      meterbridge asyncapi --json
+    """
+    import asyncio
+
+    from bridge.cli.asyncapi import as_yaml, document
+    from bridge.cli.offers import offers
+    from bridge.domain.text import dumps
+    from bridge.vendors import VENDORS
+
+    whole = document(asyncio.run(offers(VENDORS)))
+    click.echo(dumps(whole).decode() if as_json else as_yaml(whole), nl=as_json)
 
 
 for group in (journal, deadletter, gaps, diagnostics):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from bridge.config import schema as configuration_schema
 from bridge.domain.alarms import Severity
@@ -11,6 +14,7 @@ from bridge.domain.command import ACK_CODES, Status
 from bridge.domain.device import DeviceKind
 from bridge.domain.metrics import METRICS, Form
 from bridge.domain.observation import AlarmState, Origin
+from bridge.domain.text import dumps
 from bridge.vendorkit.spec import VendorSpec
 
 Schema = dict[str, Any]
@@ -163,20 +167,35 @@ def _bridge_event() -> Schema:
     return _object("what the operator should know", required, account=_TEXT)
 
 
+RESERVED_KEYS: Mapping[str, Schema] = {
+    "id": {"type": "string", "minLength": 1, "maxLength": 50},
+    "expires_at": {"type": "string", "format": "date-time"},
+    "timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    "confirm": _TRUTH,
+    "dry_run": _TRUTH,
+}
+"""What every command takes beside its parameters."""
+
+
 def _command() -> Schema:
-    reserved: dict[str, Schema] = {
-        "id": {"type": "string", "minLength": 1, "maxLength": 50},
-        "expires_at": {"type": "string", "format": "date-time"},
-        "timeout_s": {"type": "number", "exclusiveMinimum": 0},
-        "confirm": _TRUTH,
-        "dry_run": _TRUTH,
-    }
     return {
         "title": "a command: its parameters (a device's `info` has their schemas) and these keys",
         "type": "object",
-        "properties": reserved,
+        "properties": dict(RESERVED_KEYS),
         "additionalProperties": True,
     }
+
+
+def _discovery() -> Schema:
+    component = {"type": "object", "required": ["p"], "properties": {"p": _TEXT, "uniq_id": _TEXT}}
+    required: dict[str, Schema] = {
+        "dev": _object("device", {"ids": {"type": "array", "items": _TEXT}, "name": _TEXT}),
+        "o": _object("origin", {"name": _TEXT, "sw": _TEXT}),
+        "avty": {"type": "array", "items": _object("topic of availability", {"t": _TEXT})},
+        "avty_mode": _choice(["all"]),
+        "cmps": {"type": "object", "additionalProperties": component},
+    }
+    return _object("a device for Home Assistant, with its short keys", required)
 
 
 def payload_schemas() -> dict[str, Schema]:
@@ -200,6 +219,9 @@ def payload_schemas() -> dict[str, Schema]:
         "account_budget": _budget(),
         "bridge_info": _bridge_info(),
         "bridge_event": _bridge_event(),
+        "presence": {"title": "a bare word, no JSON", **_choice(["online", "offline"])},
+        "metric": {"title": "the bare value of a metric", "type": ["number", "boolean", "string"]},
+        "discovery": _discovery(),
     }
 
 
@@ -207,3 +229,11 @@ def all_schemas(vendors: Mapping[str, VendorSpec]) -> dict[str, Schema]:
     """`configuration`, and those of the payloads, each a document of its own."""
     payloads = {name: {"$schema": DIALECT, **one} for name, one in payload_schemas().items()}
     return {"configuration": configuration_schema(vendors), **payloads}
+
+
+def write(schemas: Mapping[str, Schema], folder: Path) -> None:
+    """Each as an indented `NAME.json` in the folder, which is made if it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, schema in schemas.items():
+        text = msgspec.json.format(dumps(schema), indent=1)
+        (folder / f"{name}.json").write_bytes(text + b"\n")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,7 +55,8 @@ class HoldsToken(Protocol):
 class VendorSpec:
     """One vendor. `settings` is its account settings class, `limits` its limits for such an account (before the
     account's own `limits` lower them), `build` makes the adapter of one account. `local_inventory`: the devices stand
-    in the configuration, no call is needed to know them."""
+    in the configuration, no call is needed to know them. `specimen`: the settings of an invented account that uses all
+    of what the vendor offers, without `id` and `vendor`; documents are made from it."""
 
     name: str
     title: str
@@ -64,3 +65,4 @@ class VendorSpec:
     limits: Callable[[Any], Sequence[Limit]]
     build: Callable[[Any, Kit], VendorAdapter]
     local_inventory: bool = False
+    specimen: Mapping[str, Json] = field(default_factory=dict)

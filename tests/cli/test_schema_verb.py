@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from bridge.contract import payloads
+from bridge.contract.discovery import Scheme
+from bridge.contract.topics import Topics
 from bridge.domain.command import CommandSpec, Status
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.text import dumps
@@ -25,7 +27,7 @@ OCCURRENCE: Any = {
     "data": {},
 }  # fmt: skip
 DEVICE = Device("shop", "wmj", "W71E0000001", DeviceKind.BREAKER, name="Cold store", metrics=("voltage",))
-PUBLISHED: dict[str, dict[str, Any]] = {
+PUBLISHED: dict[str, Any] = {
     "telemetry": payloads.record(
         **OWNER, ts=AT, received_ts=AT, source="poll", metrics={"voltage": Decimal("230.1")}, extra={"a": 1}
     ),
@@ -46,6 +48,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         version="1", instance="i", started_at=AT, mqtt_protocol="5", accounts=[("shop", "wmj", 2)]
     ),
     "bridge_event": payloads.bridge_event(ts=AT, code="c", severity="warning", message="m"),
+    "presence": "online",
+    "metric": Decimal("230.1"),
+    "discovery": Scheme("homeassistant", Topics("mb"), "1").document(payloads.info(DEVICE, {}, False)),
 }  # fmt: skip
 
 

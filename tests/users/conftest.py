@@ -15,6 +15,8 @@ from tests.system.stage import Listener
 CACHE = Path(__file__).parents[2] / ".cache"
 HOME_ASSISTANT = CACHE / "homeassistant" / "bin" / "python"
 
+OFFICIAL = CACHE / "node" / "node_modules" / "@asyncapi" / "specs" / "schemas" / "3.0.0-without-$id.json"
+
 collect_ignore = [] if HOME_ASSISTANT.exists() else ["test_home_assistant.py"]
 """`make test` installs it where that is possible, and says so where not."""
 
@@ -26,6 +28,7 @@ class World:
     process: Running
     listener: Listener
     port: int
+    config: Path
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +41,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         assert url is not None
         listener = Listener(int(url.group(1))).start()
         listener.tails.append(lambda: process.text[-3000:])
-        yield World(process, listener, int(url.group(1)))
+        (config,) = folder.glob("meterbridge-demo-*/config.yaml")
+        yield World(process, listener, int(url.group(1)), config)
         listener.end()
     finally:
         process.end()

@@ -14,4 +14,5 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.ELECTRICITY_METER, DeviceKind.SOLAR_PLANT}),
     limits=limits,
     build=IammeterAdapter,
+    specimen={"token": "specimen", "site_history": True},
 )

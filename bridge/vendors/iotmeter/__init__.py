@@ -14,4 +14,8 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.GAS_METER, DeviceKind.RTU}),
     limits=limits,
     build=IotMeterAdapter,
+    specimen={
+        "data": {"base_url": "http://iotmeter.invalid", "company_no": "1", "api_key": "specimen"},
+        "control": {"base_url": "http://iotmeter.invalid", "login_name": "specimen", "password": "specimen"},
+    },
 )

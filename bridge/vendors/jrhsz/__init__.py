@@ -14,4 +14,5 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.ELECTRICITY_METER, DeviceKind.WATER_METER, DeviceKind.METER}),
     limits=limits,
     build=JrhszAdapter,
+    specimen={"username": "specimen", "password": "specimen"},
 )

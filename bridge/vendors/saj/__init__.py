@@ -14,4 +14,5 @@ SPEC = VendorSpec(
     kinds=frozenset({DeviceKind.SOLAR_PLANT, DeviceKind.INVERTER}),
     limits=limits,
     build=SajAdapter,
+    specimen={"app_id": "specimen", "app_key": "specimen"},
 )

@@ -15,4 +15,5 @@ SPEC = VendorSpec(
     limits=limits,
     build=WmjAdapter,
     local_inventory=True,
+    specimen={"app_id": "specimen", "app_secret": "specimen", "devices": ["W7100000001"]},
 )
