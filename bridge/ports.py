@@ -81,12 +81,14 @@ class PushRequest:
     """One HTTP request of a vendor's platform, after secret and address were checked.
 
     `tail` is the path below `/push/{account}/{secret}`, starting with a slash or empty; header names lower case.
+    `vouched`: its key headers were looked at when it came first; a dead letter that is taken in again has none.
     """
 
     tail: str
     headers: Mapping[str, str]
     body: bytes
     received_at: datetime
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

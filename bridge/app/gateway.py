@@ -450,14 +450,9 @@ class Gateway:
             ]
             return sum(new)
 
-        if await self.store.run(work):
-            self.reporter.event(
-                "push_dead_letter",
-                "warning",
-                f"account {account!r}: a push could not be used and was put aside: {unusable[0][1]}",
-                account,
-                reason=unusable[0][1],
-            )
+        new = await self.store.run(work)
+        if new:
+            self.reporter.asides.told(account, unusable[0][1], new)
 
     def _outgoing(self, added: list[OutboxRow], gone: list[int]) -> None:
         if gone:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.app.accounts import Account
+from bridge.app.asides import Asides
 from bridge.app.budgets import Budgets, budget_rows, forecasts
 from bridge.app.losses import changes, tell_losses
 from bridge.contract import payloads
@@ -52,6 +53,8 @@ class Snapshot:
     oldest_ms: int | None = None
     tallies: Mapping[int, Tally] = field(default_factory=dict)
     dead_letters: int = 0
+    dead_letter_bytes: int = 0
+    dead_letters_evicted: int = 0
 
 
 class Reporter:
@@ -88,6 +91,7 @@ class Reporter:
         self.push_room: Room | None = None
         self.dispatcher: Dispatcher | None = None
         self.repair: GapRepair | None = None
+        self.asides = Asides(self.event, clock)
 
     # events for the operator ------------------------------------------------------------------------------------
 
@@ -168,6 +172,7 @@ class Reporter:
 
     async def round(self) -> None:
         """`bridge/info`, the budgets that are due, and what was dropped, as far as it changed."""
+        self.asides.round()
         await self.publish_info()
         await self.budgets.look()
         await self.store.run(
@@ -185,6 +190,8 @@ class Reporter:
                 oldest,
                 tx.outbox.tallies(),
                 tx.dead_letters.count(),
+                tx.dead_letters.size(),
+                tx.dead_letters.evicted(),
             )
 
         self.snapshot = await self.store.run(read)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bridge import __version__
 from bridge.app.accounts import Account
 from bridge.app.budgets import budget_rows
-from bridge.app.reporting import Reporter
+from bridge.app.reporting import Reporter, Snapshot
 from bridge.contract.publication import Class
 from bridge.ops.metrics import Sample
 from bridge.ports import Clock
@@ -80,7 +80,7 @@ def _outbox(reporter: Reporter) -> Iterator[Sample]:
     age_s = reporter.oldest_s() or 0.0
     yield Sample("meterbridge_outbox_bytes", "Bytes that wait for the broker", float(snapshot.bytes))
     yield Sample("meterbridge_outbox_age_seconds", "Age of the oldest message that waits", age_s)
-    yield Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters))
+    yield from _dead_letters(snapshot)
     pressure = reporter.pressure
     yield Sample("meterbridge_spool_max_bytes", "Bytes that may wait", float(reporter.spool_bound_bytes))
     yield Sample("meterbridge_intake_refusing", "1 while nothing more is taken in", float(pressure.full))
@@ -111,6 +111,14 @@ def _class(klass: Class, tally: Tally) -> Iterator[Sample]:
         )
         yield Sample(first, text.format("first"), tally.first_ms / 1000, labels)
         yield Sample(last, text.format("last"), tally.last_ms / 1000, labels)
+
+
+def _dead_letters(snapshot: Snapshot) -> Iterator[Sample]:
+    yield Sample("meterbridge_dead_letters", "Unusable input kept", float(snapshot.dead_letters))
+    yield Sample("meterbridge_dead_letter_bytes", "Bytes of it", float(snapshot.dead_letter_bytes))
+    gone = float(snapshot.dead_letters_evicted)
+    text = "Unusable input that had to go for newer one"
+    yield Sample("meterbridge_dead_letters_evicted", text, gone, counter=True)
 
 
 def _pushes(reporter: Reporter) -> Iterator[Sample]:

@@ -1,6 +1,6 @@
 """A dead letter taken in once more: the same push door, the same intake, one transaction; nothing is sent to anybody.
 
-What comes of it waits in the outbox until a gateway runs.
+What comes of it waits in the outbox until a gateway runs. A message that the broker refused goes back into the outbox.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import random
 
 from bridge.app.accounts import Account, Surroundings, build_account, default_kind
 from bridge.config import Configuration
+from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.errors import PushError
+from bridge.domain.ids import GATEWAY
 from bridge.domain.times import from_unix_ms
 from bridge.flow.desk import device_from
 from bridge.flow.health import AccountHealth
@@ -30,10 +32,14 @@ async def replay_letter(store: SqliteStore, configuration: Configuration, letter
 
     Its time of receipt stays the one that it had. Raises StoreError.
     """
+    if letter.account != GATEWAY and letter.account not in {one.id for one in configuration.accounts}:
+        return f"the configuration has no account {letter.account!r}"
+    if not letter.source.startswith("/"):
+        return await _republish(store, configuration.mqtt.base_topic, letter)
     around = await _surroundings(store, configuration)
     account = await _account(around, configuration, letter.account)
     if account is None:
-        return f"the configuration has no account {letter.account!r}"
+        return f"{letter.account!r} takes no pushes"
     try:
         door = account.adapter.push
         if door is None:
@@ -51,7 +57,27 @@ async def replay_letter(store: SqliteStore, configuration: Configuration, letter
 
 def _request(letter: DeadLetter) -> PushRequest:
     tail = "" if letter.source == "/" else letter.source
-    return PushRequest(tail, {}, letter.body, from_unix_ms(letter.last_ms))
+    return PushRequest(tail, {}, letter.body, from_unix_ms(letter.last_ms), vouched=True)
+
+
+async def _republish(store: SqliteStore, base: str, letter: DeadLetter) -> str | None:
+    """`telemetry` must not step back, so what was refused there goes to `history`; of a retained topic the latest."""
+    if not letter.source.startswith(base + "/"):
+        return f"its topic {letter.source!r} is not below {base!r}"
+    parts = letter.source.split("/")
+    late = parts[-1] == "telemetry"
+    topic = "/".join([*parts[:-1], "history"]) if late else letter.source
+
+    def work(tx: Tx) -> None:
+        latest = tx.retained.get(topic)
+        klass = Class.EVENT if latest is None else Class.META
+        body = letter.body if latest is None else latest
+        account = "" if letter.account == GATEWAY else letter.account
+        tx.outbox.add(Publication(topic, body, Class.HISTORY if late else klass, latest is not None, account))
+        tx.dead_letters.drop(letter.key)
+
+    await store.run(work)
+    return None
 
 
 def _take(tx: Tx, intake: Intake, account: Account, pushed: Pushed, key: int) -> None:

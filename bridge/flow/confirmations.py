@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bridge.domain.command import CommandState
 from bridge.domain.observation import Confirmation, Event, Origin
-from bridge.domain.text import Json, canonical, dumps
+from bridge.domain.text import Json, canonical
 from bridge.domain.times import from_unix_ms, unix_ms
 from bridge.flow.desk import Desk
 from bridge.flow.occurrences import take_keyed_event
@@ -69,8 +69,7 @@ class Confirmations:
     def _tell_foreign(self, desk: Desk, word: Confirmation) -> None:
         text = f"task {word.vendor_ref} was not made by this gateway"
         if word.device is None:
-            reason = f"{text}, and the report names no device"
-            desk.tx.dead_letters.add(desk.policy.account, "/", reason, dumps(dict(word.data)), desk.now_ms)
+            desk.anomalies.append(f"{text}, and nobody says for which device")
             return
         self._tell(desk, word, word.device, "foreign_command", text, word.data)
 

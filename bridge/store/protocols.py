@@ -429,7 +429,7 @@ class DeadLetterTable(Protocol):
     """Unusable input, bounded; the same body is kept once and counted."""
 
     def add(self, account: str, source: str, reason: str, body: bytes, at_ms: int) -> bool:
-        """True if it is new. The oldest ones go when there are too many."""
+        """True if it is new. The oldest ones go when there are too many, or their bodies are too large together."""
         ...
 
     def list(self, limit: int) -> Sequence[DeadLetter]:
@@ -446,6 +446,14 @@ class DeadLetterTable(Protocol):
 
     def count(self) -> int:
         """How many there are."""
+        ...
+
+    def size(self) -> int:
+        """Bytes of their bodies."""
+        ...
+
+    def evicted(self) -> int:
+        """How many ever had to go for newer ones."""
         ...
 
 

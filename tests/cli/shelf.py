@@ -69,9 +69,11 @@ def command(identity: str, *, account: str = "shop", **values: Any) -> Callable[
     return work
 
 
-def letter(body: bytes, reason: str = "no such field", account: str = "shop") -> Callable[[Tx], Any]:
+def letter(
+    body: bytes, reason: str = "no such field", account: str = "shop", source: str = "/"
+) -> Callable[[Tx], Any]:
     """A dead letter."""
-    return lambda tx: tx.dead_letters.add(account, "/", reason, body, AT_MS)
+    return lambda tx: tx.dead_letters.add(account, source, reason, body, AT_MS)
 
 
 def device(native_id: str, **values: Any) -> Callable[[Tx], Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from click.testing import Result
 
 from bridge.domain.command import CommandState
+from bridge.store.protocols import RetainedRow
 from bridge.store.sqlite.database import SqliteStore
 from tests.cli.bench import APP_SECRET, PUSH_SECRET, configuration, meterbridge
 from tests.cli.shelf import SPOOL_BYTES, command, letter, lock, read, slot, stored
@@ -231,6 +232,29 @@ def test_a_replayed_letter_goes_through_door_and_intake(tmp_path: Path) -> None:
     ]
     assert [(record["source"], record["metrics"]["voltage"]) for record in records] == [("push", 230.1)]
     assert records[0]["received_ts"] == "2026-01-01T00:00:00Z", "when it came, not when it was replayed"
+
+
+def test_a_message_that_the_broker_refused_goes_back_into_the_outbox(tmp_path: Path) -> None:
+    base = "meterbridge/shop/W71E0000001"
+    refused = [
+        letter(b'{"n": 1}', "the broker refused it", account="shop", source=f"{base}/telemetry"),
+        letter(b'{"n": 2}', "the broker refused it", account="shop", source=f"{base}/alarm"),
+        letter(b'{"n": 3}', "the broker refused it", account="shop", source=f"{base}/state"),
+        letter(b'{"n": 4}', "the broker refused it", account="bridge", source="meterbridge/bridge/event"),
+        letter(b'{"n": 5}', "the broker refused it", account="shop", source="elsewhere/shop/x/alarm"),
+    ]
+    latest = RetainedRow(f"{base}/state", "shop", "W71E0000001", b'{"n": "latest"}')
+    stored(tmp_path, *refused, lambda tx: tx.retained.put(latest))
+    result = meterbridge("deadletter", "replay", "--all", "-c", str(configuration(tmp_path)))
+    assert "elsewhere/shop/x/alarm" in result.stdout
+    rows = [row.publication for row in read(tmp_path, lambda tx: list(tx.outbox.read(0, 100)))]
+    assert [(one.topic, one.body, one.retain) for one in rows] == [
+        (f"{base}/history", b'{"n": 1}', False),
+        (f"{base}/alarm", b'{"n": 2}', False),
+        (f"{base}/state", b'{"n": "latest"}', True),
+        ("meterbridge/bridge/event", b'{"n": 4}', False),
+    ]
+    assert [one.key for one in read(tmp_path, lambda tx: list(tx.dead_letters.list(9)))] == [5]
 
 
 def test_replay_wants_to_know_which(tmp_path: Path) -> None:

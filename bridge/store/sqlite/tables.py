@@ -10,13 +10,16 @@ from bridge.domain.text import Json, dumps, restored
 from bridge.store.protocols import DeadLetter, LockRow, RetainedRow, SlotRow
 
 MAX_DEAD_LETTERS = 1000
+MAX_DEAD_LETTER_BYTES = 16 * 1024**2
+_EVICTED = "dead_letters_evicted"
 
 
 class SqliteDeadLetters:
-    """DeadLetterTable, bounded to MAX_DEAD_LETTERS rows."""
+    """DeadLetterTable, bounded to MAX_DEAD_LETTERS rows and MAX_DEAD_LETTER_BYTES of bodies."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._vault = SqliteVault(db)
 
     def add(self, account: str, source: str, reason: str, body: bytes, at_ms: int) -> bool:
         digest = hashlib.sha256(body).digest()
@@ -32,9 +35,15 @@ class SqliteDeadLetters:
             " VALUES (?, ?, ?, ?, ?, 1, ?, ?)",
             (account, source, reason, body, digest, at_ms, at_ms),
         )
-        self._db.execute(
-            "DELETE FROM dead_letter WHERE key <= (SELECT max(key) FROM dead_letter) - ?", (MAX_DEAD_LETTERS,)
-        )
+        gone = self._db.execute(
+            "DELETE FROM dead_letter WHERE key IN (SELECT key FROM ("
+            " SELECT key, row_number() OVER newest AS place, sum(length(body)) OVER newest AS size FROM dead_letter"
+            " WINDOW newest AS (ORDER BY key DESC ROWS UNBOUNDED PRECEDING))"
+            " WHERE place > ? OR (size > ? AND place > 1))",
+            (MAX_DEAD_LETTERS, MAX_DEAD_LETTER_BYTES),
+        ).rowcount
+        if gone:
+            self._vault.put("", _EVICTED, self.evicted() + gone)
         return True
 
     def list(self, limit: int) -> Sequence[DeadLetter]:
@@ -57,6 +66,12 @@ class SqliteDeadLetters:
 
     def count(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
+
+    def size(self) -> int:
+        return int(self._db.execute("SELECT coalesce(sum(length(body)), 0) FROM dead_letter").fetchone()[0])
+
+    def evicted(self) -> int:
+        return int(self._vault.get("", _EVICTED) or 0)
 
 
 class SqliteRetained:

@@ -12,7 +12,7 @@ from bridge.domain.text import loads
 from bridge.store.protocols import DeviceRow, LockRow, OutboxRow, RetainedRow, SlotRow
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.outbox import ROW_BYTES
-from bridge.store.sqlite.tables import MAX_DEAD_LETTERS
+from bridge.store.sqlite.tables import MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS
 from tests.unit.store.bench import alarm, opened, publication
 
 
@@ -236,6 +236,39 @@ async def test_dead_letters_are_bounded_and_the_oldest_go(store: SqliteStore):
     assert await store.run(lambda tx: tx.dead_letters.count()) == MAX_DEAD_LETTERS
     kept = await store.run(lambda tx: tx.dead_letters.list(MAX_DEAD_LETTERS))
     assert (kept[0].body, kept[-1].body) == (b"%d" % (MAX_DEAD_LETTERS + 4), b"5")
+    assert await store.run(lambda tx: tx.dead_letters.evicted()) == 5
+
+
+async def test_letters_that_were_dropped_make_room_for_as_many(store: SqliteStore):
+    def add(first: int, count: int) -> object:
+        return store.run(
+            lambda tx: [
+                tx.dead_letters.add("shop", "", "r", b"%d" % n, n) for n in range(first, first + count)
+            ]
+        )
+
+    await add(0, MAX_DEAD_LETTERS)
+    await store.run(lambda tx: [tx.dead_letters.drop(letter.key) for letter in tx.dead_letters.list(100)])
+    await add(5000, 100)
+    assert await store.run(lambda tx: (tx.dead_letters.count(), tx.dead_letters.evicted())) == (
+        MAX_DEAD_LETTERS,
+        0,
+    )
+
+
+async def test_bodies_of_dead_letters_are_bounded_together_but_the_newest_stays(store: SqliteStore):
+    third = MAX_DEAD_LETTER_BYTES // 3
+
+    def bodies() -> object:
+        return store.run(lambda tx: [letter.body[:1] for letter in tx.dead_letters.list(10)])
+
+    for name in (b"a", b"b", b"c", b"d"):
+        await store.run(lambda tx, body=name * third: tx.dead_letters.add("shop", "", "r", body, 1))
+    assert await bodies() == [b"d", b"c", b"b"]
+    assert await store.run(lambda tx: tx.dead_letters.size()) == 3 * third
+    await store.run(lambda tx: tx.dead_letters.add("shop", "", "r", b"e" * (MAX_DEAD_LETTER_BYTES + 1), 2))
+    assert await bodies() == [b"e"]
+    assert await store.run(lambda tx: tx.dead_letters.evicted()) == 4
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -202,6 +203,19 @@ def test_absent_headers_are_denied_where_they_are_required(
     with pytest.raises(PushDenied) as denied:
         bench.push(DATA, fixture("v1"), **{name: KEYS[name] for name in KEYS if name != missing})
     assert denied.value.status == 401
+
+
+def test_a_dead_letter_that_comes_again_needs_no_key_headers(make: Callable[..., Scripted]) -> None:
+    door = make(push={"secret": "FAKE0000FAKE0000", "require_key_headers": True}).adapter.push
+    assert door is not None
+    with pytest.raises(PushDenied):
+        door.parse(request(DATA, fixture_bytes("v1")))
+    assert door.parse(replace(request(DATA, fixture_bytes("v1")), vouched=True)).batches
+
+
+def test_a_report_without_its_device_is_put_aside(bench: Scripted) -> None:
+    with pytest.raises(PushUnusable, match="communication number"):
+        bench.push(REPORT, {"ctrl_id": 15, "ctrl_state": 3})
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
