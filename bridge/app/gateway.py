@@ -51,6 +51,7 @@ from bridge.mqtt.session import Connection, Session
 from bridge.ops.clock import SystemClock
 from bridge.ops.log import Redactor
 from bridge.ops.metrics import Metrics
+from bridge.ops.pseudonyms import Pseudonyms
 from bridge.ops.systemd import Notifier
 from bridge.ops.trail import Trail
 from bridge.ports import Clock
@@ -246,6 +247,7 @@ class Gateway:
         reporter.push_room = self.push_limits.room
         reporter.repair = self.repair
         self.metrics.read_from(lambda: samples(reporter, self._clock))
+        reporter.pseudonyms = lambda: Pseudonyms(self.configuration.secrets())
         reporter.on_lag = self.metrics.loop_lag_seconds.observe
         self.store.outgoing = self._outgoing
         self.store.on_pressure = reporter.pressure_changed

@@ -27,6 +27,7 @@ from bridge.flow.repair import GapRepair
 from bridge.flow.roster import Roster
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.session import Session
+from bridge.ops.pseudonyms import Pseudonyms
 from bridge.ports import Clock
 from bridge.push.doors import Doors
 from bridge.push.room import Room
@@ -82,6 +83,7 @@ class Reporter:
         self.instance = instance
         self.started_at = clock.now()
         self.snapshot = Snapshot()
+        self.pseudonyms: Callable[[], Pseudonyms] = Pseudonyms
         self.lag_s = 0.0
         self.on_lag: Callable[[float], None] = lambda _seconds: None
         self.budgets = Budgets(store, topics, clock, accounts, self._reachable)
@@ -272,7 +274,15 @@ class Reporter:
         return Health(well, reasons)
 
     async def diagnostics(self) -> Json:
-        """What a bug report needs; no secret, no customer data."""
+        """What a bug report needs; no secret, no customer data, devices as tokens."""
+        names = self.pseudonyms()
+        for account in self.accounts:
+            for device in self.roster.devices(account):
+                names.learn("device", [device.native_id])
+                names.learn("name", [device.name, device.address])
+        return names.clean(await self._diagnosis())
+
+    async def _diagnosis(self) -> Json:
         await self.take_snapshot()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {

@@ -289,7 +289,11 @@ def test_diagnostics_hold_neither_secrets_nor_what_is_the_customers(tmp_path: Pa
     assert document["state"]["rows"]["journal"] == 1
     assert document["state"]["dead_letters"] == {"shop": 1}
     assert document["state"]["slots"] == {"shop: requests": 1}
-    assert document["state"]["commands"][0]["status"] == "succeeded"
+    (told,) = document["state"]["commands"]
+    assert told["status"] == "succeeded"
+    assert told["id"].startswith("command-")
+    again = json.loads(meterbridge("diagnostics", "-c", str(configuration(tmp_path))).stdout)
+    assert again["state"]["commands"][0]["id"] == told["id"], "a token is the same in every bundle"
     assert document["configuration"]["accounts"][0]["poll"] == "1m"
     assert document["versions"]["aiomqtt"]
 

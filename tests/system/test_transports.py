@@ -113,6 +113,33 @@ def test_broker_with_a_strangers_certificate_is_not_spoken_to(
     assert retained(broker.port) == {}
 
 
+def test_broker_that_wants_a_client_certificate_refuses_a_gateway_without_one(
+    make_broker: MakeBroker, make_gateway: MakeGateway, papers: Path
+) -> None:
+    port = free_port()
+    broker = make_broker(listener=tls_lines(papers, port, client_certificates=True))
+    mqtt = {"url": f"mqtts://{HOST}:{port}", "tls": {"ca": f"{papers}/ca.pem"}}
+    gateway = make_gateway(at=broker, mqtt=mqtt, start=False)
+    gateway.spawn()
+    gateway.wait_log("mqtt.connect_failed")
+    assert gateway.alive
+    assert retained(broker.port) == {}
+
+
+@pytest.mark.parametrize("scheme", ["mqtts", "wss"])
+def test_certificate_of_another_host_is_refused(
+    scheme: str, make_broker: MakeBroker, make_gateway: MakeGateway, papers: Path
+) -> None:
+    port = free_port()
+    lines = tls_lines(papers, port) + ("\nprotocol websockets" if scheme == "wss" else "")
+    broker = make_broker(listener=lines)
+    mqtt = {"url": f"{scheme}://localhost:{port}", "tls": {"ca": f"{papers}/ca.pem"}}
+    gateway = make_gateway(at=broker, mqtt=mqtt, start=False)
+    gateway.spawn()
+    assert "certificate" in gateway.wait_log("mqtt.connect_failed")["reason"].lower()
+    assert retained(broker.port) == {}
+
+
 def test_websockets(make_broker: MakeBroker, make_gateway: MakeGateway, make_listener: MakeListener) -> None:
     port = free_port()
     broker = make_broker(listener=f"listener {port} {HOST}\nprotocol websockets")
