@@ -59,6 +59,8 @@ class BackfillBook:
     intake: Intake
     clock: Clock
     ended: dict[str, list[Ended]] = field(default_factory=dict)
+    wants: dict[str, Callable[[Tx, BackfillRow, int], bool]] = field(default_factory=dict)
+    """By origin: whether a record of this time (Unix milliseconds) is to be published; absent: all are."""
 
     def on_ended(self, origin: BackfillOrigin, then: Ended) -> None:
         """`then` runs in the transaction that ends a backfill of this origin: what it writes is on disk with it."""
@@ -181,6 +183,9 @@ class BackfillBook:
         readings: Sequence[Reading],
         others: Sequence[Observation],
     ) -> None:
+        wants = self.wants.get(row.origin)
+        if wants is not None:
+            readings = [one for one in readings if wants(tx, row, _at_ms(one))]
         in_order = saying_something(sorted(readings, key=_at_ms))
         taken = self.intake.take_in(tx, policy, Batch([*in_order, *others]))
         row.records += taken.fresh

@@ -103,8 +103,8 @@ class GapLedger:
         """A record that goes to `history`, or that was known when a backfill brought it."""
         account, device = desk.policy.account, row.device
         gap = desk.tx.gaps.around(account, device, ts_ms)
-        if gap is None:
-            return
+        if gap is None or not gap.certain:
+            return  # of one that is not certain nobody can tell what a part lacks: it is looked at as a whole, once
         cadence = desk.tx.cadences.get(account, device) or CadenceRow(account, device)
         dim = is_dim(str(desk.device(row).kind), metrics, cadence.brightest_w)
         expected = self._expected_s(account, device, cadence.distances)

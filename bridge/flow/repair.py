@@ -7,7 +7,7 @@ because meters upload late; after `late_s` it is `unfillable`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -29,6 +29,7 @@ AGAIN_MS = (3_600_000, 6 * 3_600_000, 24 * 3_600_000)
 """When a gap that is still there is asked for again."""
 FAILURES_UNTIL_UNFILLABLE = 10
 UNFILLABLE_FOR_MS = 366 * 86_400_000
+_REF = "gap-"
 
 
 class Repairs(Protocol):
@@ -57,6 +58,7 @@ class GapRepair:
 
     def __post_init__(self) -> None:
         self.backfill.book.on_ended(BackfillOrigin.GAP, self._ended)
+        self.backfill.book.wants[BackfillOrigin.GAP] = _lies_in_a_gap
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -105,26 +107,37 @@ class GapRepair:
     def _hand_over(self, tx: Tx, account: str, settings: Repairs, now_ms: int) -> None:
         if not settings.fill:
             return
+        due: dict[str, list[GapRow]] = {}
         for gap in tx.gaps.due(account, now_ms, AT_ONCE):
-            reach = self.backfill.reach(account, gap.device)
+            due.setdefault(gap.device, []).append(gap)
+        for device, gaps in due.items():
+            reach = self.backfill.reach(account, device)
             if reach is None:
-                self._settle(tx, gap, GapState.UNFILLABLE, "the vendor keeps no past of this device")
+                for gap in gaps:
+                    self._settle(tx, gap, GapState.UNFILLABLE, "the vendor keeps no past of this device")
                 continue
-            self._ask(tx, gap, now_ms - _back_ms(reach, settings), now_ms)
+            oldest_ms = now_ms - _back_ms(reach, settings)
+            within = [kept for gap in gaps if (kept := self._cut(tx, gap, oldest_ms)) is not None]
+            for together in grouped(sorted(within, key=lambda gap: gap.start_ms), reach):
+                self._ask(tx, together)
 
-    def _ask(self, tx: Tx, gap: GapRow, oldest_ms: int, now_ms: int) -> None:
+    def _cut(self, tx: Tx, gap: GapRow, oldest_ms: int) -> GapRow | None:
+        """What of the gap is not too long ago."""
+        if gap.start_ms >= oldest_ms:
+            return gap
         if gap.end_ms <= oldest_ms:
             self._settle(tx, gap, GapState.UNFILLABLE, "too long ago")
-            return
-        if gap.start_ms < oldest_ms:
-            old = replace(gap, end_ms=oldest_ms, state=GapState.UNFILLABLE, message="too long ago")
-            tx.gaps.insert(old)
-            gap = replace(gap, start_ms=oldest_ms)
-        ref = f"gap-{gap.key}-{gap.tries + 1}"
-        tx.gaps.save(replace(gap, state=GapState.FILLING, tries=gap.tries + 1, ref=ref, message=""))
-        # the records at both ends are there already
-        period = Period(from_unix_ms(gap.start_ms + 1), from_unix_ms(gap.end_ms))
-        self.backfill.book.submit(tx, ref, BackfillOrigin.GAP, [Wish(gap.account, gap.device, period)])
+            return None
+        tx.gaps.insert(replace(gap, end_ms=oldest_ms, state=GapState.UNFILLABLE, message="too long ago"))
+        return replace(gap, start_ms=oldest_ms)
+
+    def _ask(self, tx: Tx, gaps: Sequence[GapRow]) -> None:
+        first, last = gaps[0], gaps[-1]
+        ref = f"{_REF}{first.key}-{first.tries + 1}"
+        for gap in gaps:
+            tx.gaps.save(replace(gap, state=GapState.FILLING, tries=gap.tries + 1, ref=ref, message=""))
+        wish = Wish(first.account, first.device, _period(first, last))
+        self.backfill.book.submit(tx, ref, BackfillOrigin.GAP, [wish])
 
     def _ended(self, tx: Tx, row: BackfillRow) -> None:
         """A backfill came to its end: what is still missing is asked for again, or never."""
@@ -156,6 +169,30 @@ class GapRepair:
     def _settle(self, tx: Tx, gap: GapRow, state: GapState, message: str) -> None:
         tx.gaps.save(replace(gap, state=state, ref="", message=message))
         log.info("gaps.unfillable", extra={"account": gap.account, "device": gap.device, "reason": message})
+
+
+def grouped(gaps: Sequence[GapRow], reach: Reach) -> list[list[GapRow]]:
+    """Gaps of one device, in the order of time, that take no more calls to read together than one by one."""
+    groups: list[list[GapRow]] = []
+    for gap in gaps:
+        if groups:
+            group = groups[-1]
+            apart = reach.calls(_period(group[0], group[-1])) + reach.calls(_period(gap, gap))
+            if reach.calls(_period(group[0], gap)) <= apart:
+                group.append(gap)
+                continue
+        groups.append([gap])
+    return groups
+
+
+def _lies_in_a_gap(tx: Tx, row: BackfillRow, at_ms: int) -> bool:
+    """What lies between gaps that are read together went out before, perhaps in another form."""
+    return not row.ref.startswith(_REF) or tx.gaps.around(row.account, row.device, at_ms) is not None
+
+
+def _period(first: GapRow, last: GapRow) -> Period:
+    """The records at both ends are there already."""
+    return Period(from_unix_ms(first.start_ms + 1), from_unix_ms(last.end_ms))
 
 
 def _back_ms(reach: Reach, settings: Repairs) -> int:

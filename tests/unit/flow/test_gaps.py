@@ -418,3 +418,22 @@ async def test_two_gaps_of_two_devices_are_filled_side_by_side_and_counted(rig: 
     await rig.rounds()
     assert rig.gateway.repair.counts == {}
     assert rig.told("D1") == rig.told("D2") == grid(0, 95)
+
+
+async def test_gaps_of_one_day_are_read_together_where_that_saves_calls_and_nothing_is_told_twice(
+    rig: Rig,
+) -> None:
+    rig.past.window = timedelta(days=1)
+    await rig.live(0, 300, skip=(30, 60, 65, 200))
+    before = len(rig.past.calls)
+    rig.gateway.gaps = GapSettings()
+    await rig.rounds()
+    assert rig.told() == grid(0, 300)
+    assert len(rig.past.calls) - before == 1
+
+
+async def test_gaps_that_lie_apart_are_read_apart(rig: Rig) -> None:
+    await rig.live(0, 300, skip=(60, 240))
+    await rig.rounds()
+    assert rig.told() == grid(0, 300)
+    assert len(rig.past.calls) == 2
