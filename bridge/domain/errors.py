@@ -123,11 +123,12 @@ class PushError(BridgeError):
 
 class PushDenied(PushError):
     """Not from whom we trust. `status` is the HTTP status: 404 secret, 401 key, 403 address, 429 too many wrong secrets
-    (then not before `retry_after_s`)."""
+    (then not before `retry_after_s`). `what` is the word for it in the log."""
 
-    def __init__(self, status: int, message: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, status: int, message: str, retry_after_s: float = 0.0, what: str = "key") -> None:
         super().__init__(message)
         self.status = status
+        self.what = what
         self.retry_after_s = retry_after_s
 
 

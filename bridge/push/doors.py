@@ -71,7 +71,7 @@ class Doors:
         """The sender's address: behind trusted proxies, the last one of X-Forwarded-For that is none of them."""
         hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
         while hops and self._is_trusted(address):
-            address = hops.pop().removeprefix("[").split("]")[0]
+            address = _without_port(hops.pop())
         return address
 
     def admit(self, account: str, secret: str, peer: str) -> Door:
@@ -103,7 +103,7 @@ class Doors:
             pushed = door.door.parse(request)
             await self._take_in(door.account, pushed.batches, pushed.unusable, request.tail)
         except PushDenied as denied:
-            self._log_denied("key", door.account, "")
+            self._log_denied(denied.what, door.account, "")
             self.counters.add(door.account, "denied")
             return PushAnswer(denied.status, b"")
         except PushMalformed as error:
@@ -148,6 +148,13 @@ def _inside(address: str, networks: Sequence[Network]) -> bool:
         return False
     mapped = getattr(parsed, "ipv4_mapped", None)
     return any((mapped or parsed) in network for network in networks)
+
+
+def _without_port(hop: str) -> str:
+    """`[2001:db8::1]:4711` and `203.0.113.9:4711` as some proxies write them."""
+    if hop.startswith("["):
+        return hop[1:].split("]")[0]
+    return hop.split(":")[0] if hop.count(":") == 1 else hop
 
 
 def lower_headers(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -97,7 +97,7 @@ class PlatformDoor:
         """One batch per push. What cannot be used of an array is put aside, the rest is taken."""
         endpoint = route(request.tail)
         if endpoint is None:
-            raise PushDenied(404, "no such receiver")
+            raise PushDenied(404, "no such receiver", what="path")
         if not request.vouched:
             self._check_headers(request)
         items, is_list = _items(request.body)
@@ -156,7 +156,9 @@ class PlatformDoor:
             return
         if self._require:
             raise PushDenied(
-                401, f"{' and '.join(missing)} missing: does a proxy drop names with underscores?"
+                401,
+                f"{' and '.join(missing)} missing: does a proxy drop names with underscores?",
+                what="key_missing",
             )
         if not self._told_absent:
             self._told_absent = True

@@ -32,7 +32,9 @@ class CallbackDoor:
     def parse(self, request: PushRequest) -> Pushed:
         """A callback has neither id nor time: an identical body within 3 s is the same one (9.2)."""
         if request.tail not in ("", "/"):
-            raise PushDenied(404, "callbacks come to the account's own address, nothing below it")
+            raise PushDenied(
+                404, "callbacks come to the account's own address, nothing below it", what="path"
+            )
         try:
             fields = callback_fields(request.body)
         except ValueError as error:

@@ -182,6 +182,19 @@ async def test_a_wrong_key_header_is_401_and_nothing_is_published(
     assert receiver.dead_letters() == []
 
 
+async def test_the_log_says_that_the_keys_are_missing_not_wrong(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Receiver(tmp_path, push="require_key_headers: true") as receiver:
+        assert (await receiver.gas(DATA, fixture_bytes("v1"))).status_code == 401
+        assert (
+            await receiver.gas(DATA, fixture_bytes("v1"), **KEYS | {"company_no": "x"})
+        ).status_code == 401
+        assert (await receiver.gas("/elsewhere", b"{}")).status_code == 404
+    told = [record.what for record in caplog.records if record.getMessage() == "push.denied"]  # type: ignore[attr-defined] # a field of this event
+    assert told == ["key_missing", "key", "path"]
+
+
 async def test_key_headers_are_known_in_any_case(receiver: Receiver) -> None:
     headers = {"Company_No": COMPANY, "DATA_API_KEY": KEY}
     good(await receiver.gas(DATA, fixture_bytes("v1"), **headers))
