@@ -21,6 +21,7 @@ from bridge.domain.errors import BridgeError, VendorError
 from bridge.flow.backfill import Backfill
 from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.backfill_progress import Progress
+from bridge.flow.gaps import GapLedger
 from bridge.flow.health import AccountHealth
 from bridge.flow.history import BackfillParams, GatewayBackfill, backfill_ref, wished
 from bridge.flow.intake import Intake, IntakeOptions
@@ -29,6 +30,7 @@ from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.session import Session
 from bridge.ops.clock import SystemClock
 from bridge.ops.metrics import Metrics
+from bridge.store.protocols import OutboxRow
 from bridge.store.sqlite.database import SqliteStore
 from bridge.vendorkit.spec import VendorSpec
 
@@ -52,12 +54,17 @@ class Backfilling:
         self._clock = SystemClock()
         self._topics = Topics(configuration.mqtt.base_topic)
         self._tasks: list[asyncio.Task[None]] = []
-        self.store = SqliteStore(configuration.state.path, configuration.state.spool_max)
+        self.store = SqliteStore(
+            configuration.state.path,
+            configuration.state.spool_max,
+            min_free_bytes=configuration.state.min_free,
+        )
         rng = random.Random()  # noqa: S311 - spreads load, hides nothing
         self._roster = Roster()
         self._health = AccountHealth(self._clock, rng)
         options = IntakeOptions(configuration.mqtt.state_interval, configuration.mqtt.flat_metrics)
         self._intake = Intake(self.store, self._roster, self._topics, self._clock, options)
+        ledger = self._intake.series = GapLedger()
         book = BackfillBook(self._intake, self._clock)
         self._backfill = Backfill(
             self.store, book, self._roster, self._health, self._clock, origins=(BackfillOrigin.CLI,)
@@ -71,6 +78,7 @@ class Backfilling:
             self._clock,
             rng,
             backfill=self._backfill,
+            ledger=ledger,
         )
         self._fleet = Fleet(vendors, around)
         self._publisher = Publisher(self.store, self._clock)
@@ -92,7 +100,7 @@ class Backfilling:
     async def open(self) -> None:
         """Takes the store, connects to the broker. Raises StoreInUse, StoreError, NoBroker."""
         await self.store.open()
-        self.store.outgoing = lambda added, _shed: self._publisher.added(added)
+        self.store.outgoing = self._outgoing
         ready = asyncio.Event()
         self._session.on_ready = ready.set
         loop = asyncio.get_running_loop()
@@ -151,6 +159,10 @@ class Backfilling:
             if self._roster.has(account):
                 await self._intake.flush_states(account, [device])
         return await self._publisher.drain(for_s)
+
+    def _outgoing(self, added: list[OutboxRow], gone: list[int]) -> None:
+        self._publisher.gone(gone)
+        self._publisher.added(added)
 
     async def halt(self) -> None:
         """Takes no further step; a call that is on its way still counts."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from bridge.cli.tables import shortened
+from bridge.cli.tables import printable, shortened
 from bridge.flow.backfill_progress import Progress
 
 WIDTH = 24
@@ -42,7 +42,7 @@ class ProgressLine:
             self._length = len(line)
         elif last or at - self._told_at >= PLAIN_EVERY_S:
             if text != self._told:
-                click.echo(text)
+                click.echo(printable(text))
             self._told_at, self._told = at, text
 
     def text(self, progress: Progress) -> str:

@@ -102,6 +102,7 @@ class Backfill:
         """`origins`: whose backfills this process works on. `most_waiting`: with more messages than that in the outbox
         no further call is made."""
         self._most_waiting = most_waiting
+        self._waiting = 0
         self.book = book
         self._store = store
         self._roster = roster
@@ -353,6 +354,7 @@ class Backfill:
         if device is None:
             await self._end(row, BackfillState.FAILED, "unknown_device", "the account has no such device")
             return
+        await self._until_room()
         steps: AsyncGenerator[HistoryStep, None] = entry.source.history.read(  # type: ignore[assignment] # closable
             device, period_of(current), current.cursor
         )
@@ -382,7 +384,10 @@ class Backfill:
                 return replace(row, state=BackfillState.CANCELLED)
             if current.state is not BackfillState.OPEN:
                 return current
-            return self.book.take(tx, policy, current, step)
+            taken = self.book.take(tx, policy, current, step)
+            waiting = tx.outbox.waiting()[0]
+            tx.after_commit(lambda: self._now_waiting(waiting))
+            return taken
 
         taken = await self._kept(work)
         self._health.succeeded(row.account)
@@ -451,9 +456,14 @@ class Backfill:
         self._note(ended if ended is not None else replace(row, state=BackfillState.CANCELLED))
 
     async def _until_room(self) -> None:
-        """Waits while the broker is behind: what is read now would only lie in the outbox, before live records."""
-        while await self._kept(lambda tx: tx.outbox.waiting()[0]) > self._most_waiting:
+        """Waits while the broker is behind or the disk full: what is read now would only lie in the outbox, before
+        live records."""
+        while self._waiting > self._most_waiting or self.book.intake.is_refusing():
             await self._clock.sleep(ROOM_LOOK_S)
+            self._now_waiting(await self._kept(lambda tx: tx.outbox.waiting()[0]))
+
+    def _now_waiting(self, messages: int) -> None:
+        self._waiting = messages
 
     # small parts ------------------------------------------------------------------------------------------------
 

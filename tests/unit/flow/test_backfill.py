@@ -12,7 +12,7 @@ import pytest
 from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, NotSent, RateLimited, Refused, Rejection
 from bridge.domain.history import Period
 from bridge.domain.times import rfc3339
-from bridge.flow.backfill import Backfill
+from bridge.flow.backfill import Backfill, Source
 from bridge.flow.backfill_book import BackfillOrigin, Wish
 from bridge.store.protocols import BackfillRow, Tx
 from tests.fakes.harness import START, Harness
@@ -248,12 +248,52 @@ async def test_backfills_of_the_command_line_are_left_to_it(gateway: Harness) ->
     await gateway.backfill.submit("r1", BackfillOrigin.CLI, [wish()])
     await gateway.advance(30)
     assert past(gateway).calls == []
-    mine = Backfill(
-        gateway.store,
-        gateway.book,
-        gateway.roster,
-        gateway.health,
-        gateway.clock,
-        origins=(BackfillOrigin.CLI,),
-    )
-    assert mine.reach(ACCOUNT, "D1") is None
+    mine = another(gateway, origins=(BackfillOrigin.CLI,))
+    await mine.start()
+    await gateway.advance(30)
+    assert told(gateway) == minutes(START - HOUR, 60)
+    await mine.aclose(0.0)
+
+
+async def test_what_the_command_line_left_open_is_gone_on_with_by_who_claims_it(gateway: Harness) -> None:
+    await gateway.backfill.submit("r1", BackfillOrigin.CLI, [wish()])
+    mine = another(gateway, origins=(BackfillOrigin.CLI,))
+    await mine.start()
+    await gateway.advance(2.5)
+    await mine.aclose(0.0)
+    await gateway.backfill.claim("r1", BackfillOrigin.COMMAND, "b1")
+    await gateway.advance(30)
+    assert told(gateway) == minutes(START - HOUR, 60)
+    assert len(past(gateway).calls) == 6
+
+
+async def test_no_call_is_made_while_the_broker_is_far_behind(gateway: Harness) -> None:
+    """Nothing confirms the outbox here: the broker is away."""
+    mine = another(gateway, origins=(BackfillOrigin.CLI,), most_waiting=25)
+    await gateway.backfill.submit("r1", BackfillOrigin.CLI, [wish()])
+    await mine.start()
+    await gateway.advance(60)
+    made = len(past(gateway).calls)
+    assert made < 6
+    rows = await gateway.store.run(lambda tx: tx.outbox.read(0, 1000))
+    await gateway.store.run(lambda tx: tx.outbox.confirm([row.seq for row in rows]))
+    await gateway.advance(60)
+    assert made < len(past(gateway).calls) <= 6
+    await mine.aclose(0.0)
+
+
+async def test_no_call_is_made_while_the_disk_is_full(gateway: Harness) -> None:
+    gateway.intake.is_refusing = lambda: True
+    await submit(gateway)
+    await gateway.advance(60)
+    assert past(gateway).begun == []
+    gateway.intake.is_refusing = lambda: False
+    await gateway.advance(60)
+    assert told(gateway) == minutes(START - HOUR, 60)
+
+
+def another(gateway: Harness, **options: Any) -> Backfill:
+    """A second engine on the same store, as another process has it."""
+    mine = Backfill(gateway.store, gateway.book, gateway.roster, gateway.health, gateway.clock, **options)
+    mine.enter(ACCOUNT, Source(past(gateway)))
+    return mine
