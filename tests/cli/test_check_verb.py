@@ -120,7 +120,7 @@ def test_connect_keeps_within_what_the_gateway_left_of_the_limits(
     stored(tmp_path, slot("requests", time.time() + 3600, blocked=True))
     result = meterbridge("check", "--connect", "-c", str(path))
     assert result.exit_code == 1
-    assert "account shop  FAILED  not asked: the vendor's limit leaves no room now" in result.stdout
+    assert "account shop  FAILED  the vendor's limit is used up" in result.stdout
 
 
 def test_devices_come_from_the_state_database_where_they_are_known(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def test_it_says_what_to_look_at_and_what_to_try(demo: Demo) -> None:
     assert text.count("mosquitto_pub -h 127.0.0.1 -p ") == text.count(f" send --url {demo.url} ") >= 6
     assert f"{BREAKER}/cmd/breaker -m 'off'" in text
     with urllib.request.urlopen(demo.page, timeout=5) as page:
-        assert "Cold store" in page.read().decode()
+        assert "<title>meterbridge</title>" in page.read().decode()
+    with urllib.request.urlopen(f"{demo.page}page/devices", timeout=5) as listed:
+        assert "Cold store" in listed.read().decode()
 
 
 def test_every_account_is_online_and_tells_of_all_its_devices(demo: Demo) -> None:
