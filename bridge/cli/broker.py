@@ -36,6 +36,13 @@ class BrokerChoice:
     base: str | None = None
     username: str | None = None
     password_file: str | None = None
+    protocol: str | None = None
+
+    def spoken(self, settings: MqttSettings) -> MqttSettings:
+        """The broker's settings with the protocol that was asked for."""
+        if self.protocol is None:
+            return settings
+        return settings.model_copy(update={"protocol": 5 if self.protocol == "5" else 4})
 
     def configuration(self) -> Configuration | None:
         """The configuration, if one was named. Raises BadConfiguration, UsageError."""

@@ -144,6 +144,12 @@ def watch(wanted: str | None, for_s: float | None, as_json: bool, **broker: str 
 @duration_option("--expires-in", "expires_in_s", "Not executed if it has not left for the vendor by then.")
 @click.option("--confirm", is_flag=True, help="Confirms a dangerous command.")
 @click.option("--dry-run", is_flag=True, help="Sends nothing to the vendor; shows the request.")
+@click.option(
+    "--requester",
+    default="meterbridge send",
+    show_default=True,
+    help="Who asks, for the journal (MQTT 5 only).",
+)
 @duration_option("--wait", "wait_s", "How long to wait for the final acknowledgement.", default="120s")
 @json_option
 def send(
@@ -155,6 +161,7 @@ def send(
     expires_in_s: float | None,
     confirm: bool,
     dry_run: bool,
+    requester: str,
     wait_s: float,
     as_json: bool,
     **broker: str | None,
@@ -164,6 +171,9 @@ def send(
     ACCOUNT alone is for an account's own commands, `bridge` for the gateway's. A value is JSON if it reads as JSON,
     else text; a command with one parameter takes its value alone. Which commands a device takes, its retained
     `info` topic tells.
+
+    Acknowledgements are followed on the reply topic of MQTT 5 or on the plain ack topic, which is all that MQTT 3.1.1
+    has; they are the same documents.
 
     Exit status: 0 the command succeeded; 1 it did not; 2 it could not be sent as written; 3 there was no final
     acknowledgement within --wait.
@@ -183,7 +193,7 @@ def send(
     if broker["path"] is None and broker["url"] is None:
         raise click.UsageError("say which broker: -c FILE, or --url mqtt://HOST:PORT")
     values, bare = read_words(params)
-    wish = Wish(command, values, bare, identity, timeout_s, expires_in_s, confirm, dry_run)
+    wish = Wish(command, values, bare, identity, timeout_s, expires_in_s, confirm, dry_run, requester)
     raise SystemExit(work(BrokerChoice(**broker), target, wish, wait_s=wait_s, as_json=as_json))
 
 

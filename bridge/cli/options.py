@@ -46,6 +46,11 @@ def broker_options(command: Command) -> Command:
     """`-c FILE`, or the broker in so many words."""
     for option in (
         click.option(
+            "--protocol",
+            type=click.Choice(["5", "4", "3.1.1"]),
+            help="MQTT 5, or 4, which is MQTT 3.1.1.  [default: the configuration's; 5 where the broker speaks it]",
+        ),
+        click.option(
             "--password-file", type=click.Path(exists=True, dir_okay=False), help="File with the password."
         ),
         click.option("--username", help="Name to log in with."),

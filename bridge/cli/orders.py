@@ -91,6 +91,7 @@ class Wish:
     expires_in_s: float | None = None
     confirm: bool = False
     dry_run: bool = False
+    requester: str = "meterbridge send"
 
     @property
     def can_be_named(self) -> bool:

@@ -89,7 +89,7 @@ def send(choice: BrokerChoice, target_text: str, wish: Wish, *, wait_s: float, a
     configuration = choice.configuration()
     if configuration is not None and target.account != GATEWAY:
         known_account(configuration, target.account)
-    settings = configuration.mqtt if configuration is not None else choice.settings()
+    settings = choice.spoken(configuration.mqtt if configuration is not None else choice.settings())
     return asyncio.run(_send(settings, target, wish, wait_s, as_json))
 
 
@@ -164,7 +164,7 @@ def _properties(exchange: Exchange, letter: Letter, protocol: int) -> Properties
         return None
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho has no types here
     properties.ResponseTopic = exchange.reply
-    properties.UserProperty = ("requester", "meterbridge send")
+    properties.UserProperty = ("requester", exchange.wish.requester)
     if letter.id is not None:
         properties.CorrelationData = letter.id.encode()
     if letter.expiry_s is not None:

@@ -25,7 +25,7 @@ RECONNECT_S = 2.0
 def watch(choice: BrokerChoice, wanted: str | None, for_s: float | None, *, as_json: bool) -> int:
     """Runs until a signal, or for so long; the exit status. Raises Failure where the first connection fails."""
     configuration = choice.configuration()
-    settings = configuration.mqtt if configuration is not None else choice.settings()
+    settings = choice.spoken(configuration.mqtt if configuration is not None else choice.settings())
     topic = topic_filter(settings.base_topic, wanted)
     view = None if as_json else View(settings.base_topic)
     asyncio.run(until_told(_keep_watching(settings, topic, view), for_s))

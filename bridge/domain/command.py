@@ -173,8 +173,9 @@ class CommandSpec:
     device begins before it is final, even while the vendor works on it; the others go on. `part` names the vendor's
     API that carries it out, where the account has several with credentials of their own (empty: the main one).
     `uses_state`: needs `Order.known`. `check` raises Rejection for what the schema cannot say (a wrong checksum, a
-    firmware too old). `after_loss`, `evidence`, `acts` (what it does to devices, for interlocks) and `repeats` (the
-    ids, or the vendor's names, of earlier commands that it has carried out once more) get the validated parameters.
+    firmware too old). `after_loss`, `evidence`, `acts` (what it does to devices, for interlocks), `repeats` (the
+    ids, or the vendor's names, of earlier commands that it has carried out once more) and `targets` (the devices that
+    a command of the account changes, None where it does not name them) get the validated parameters.
     """
 
     name: str
@@ -195,6 +196,7 @@ class CommandSpec:
     timeout_s: float | None = None
     acts: Callable[[Any], Sequence[Act]] = field(default=lambda _params: ())
     repeats: Callable[[Any], Sequence[str | int]] = field(default=lambda _params: ())
+    targets: Callable[[Any], Sequence[str] | None] = field(default=lambda _params: ())
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters, as `info` shows it."""

@@ -29,6 +29,7 @@ from bridge.domain.observation import Value
 from bridge.domain.text import Json, canonical, loads
 from bridge.domain.times import unix_ms
 from bridge.flow.interlocks import acts_json, refusal
+from bridge.flow.locks import lock_on
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler, arm
 from bridge.ports import Clock
@@ -261,7 +262,7 @@ class Admission:
     def _held_back(self, tx: Tx, judged: _Judged, spec: CommandSpec, params: Params) -> Rejection | None:
         """A lock, or a rule of the operator's, that does not let the command pass now."""
         account, native_id = judged.topic.account, judged.device.native_id if judged.device else None
-        lock = tx.locks.covering(account, native_id) if spec.writes else None
+        lock = lock_on(tx, spec, params, account, native_id)
         if lock is not None:
             return Rejection("interlock", f"locked: {lock.reason or 'no reason given'}")
         for name in spec.repeats(params):

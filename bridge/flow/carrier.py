@@ -124,7 +124,8 @@ class Carrier:
             await self._give_up_repeating(row)
             return None
         executor = self._book.executor(row)
-        effect = JournalEffect(self._store, self._settler, self._clock, row)
+        params = self._book.params(row, spec)
+        effect = JournalEffect(self._store, self._settler, self._clock, row, spec, params)
         try:
             self._book.refuse_parked(row, spec)
             order = await self._book.order(row, spec)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from bridge.domain.command import CommandState, Outcome, Status
+from bridge.domain.command import CommandSpec, CommandState, Outcome, Status
 from bridge.domain.errors import Withdrawn
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
+from bridge.flow.locks import lock_on
 from bridge.flow.settle import Settler
 from bridge.ports import Clock
 from bridge.store.protocols import JournalRow, Store, Tx
@@ -25,6 +27,8 @@ class JournalEffect:
     settler: Settler
     clock: Clock
     row: JournalRow
+    spec: CommandSpec
+    params: Any
     left: bool = False
 
     async def leaving(self, request: Json = None) -> None:
@@ -40,7 +44,7 @@ class JournalEffect:
         row = tx.journal.get(self.row.key)
         if row is None or row.state is CommandState.FINAL:
             return "the command has ended", row
-        stop = stopped(tx, row, self.clock.now())
+        stop = stopped(tx, row, self.spec, self.params, self.clock.now())
         if stop is not None:
             if row.attempt == 0:
                 self.settler.settle(tx, row, stop)
@@ -51,12 +55,12 @@ class JournalEffect:
         return None, row
 
 
-def stopped(tx: Tx, row: JournalRow, now: datetime) -> Outcome | None:
+def stopped(tx: Tx, row: JournalRow, spec: CommandSpec, params: Any, now: datetime) -> Outcome | None:
     """Why a command must not leave (any more), or None."""
     late = expired(row, now)
     if late is not None:
         return late
-    lock = tx.locks.covering(row.account, row.device) if row.writes else None
+    lock = lock_on(tx, spec, params, row.account, row.device)
     if lock is not None:
         return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
     return None

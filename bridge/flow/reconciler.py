@@ -139,10 +139,12 @@ class Reconciler:
         if await self.book.woken(row, after.again_after_s):
             return None
 
+        params = self.book.params(row, spec)
+
         def work(tx: Tx) -> JournalRow | None:
             current = tx.journal.get(row.key)
             now = self.book.clock.now()
-            if current is None or current.state is not row.state or stopped(tx, current, now):
+            if current is None or current.state is not row.state or stopped(tx, current, spec, params, now):
                 return None
             current.resends += 1
             tx.journal.save(current, "sent once more")

@@ -178,6 +178,22 @@ def test_a_broker_of_the_configuration_and_mqtt_3(
     assert (getattr(properties, "ResponseTopic", None) is not None) == (protocol == 5)
 
 
+@pytest.mark.parametrize(("word", "has_properties"), [("5", True), ("4", False), ("3.1.1", False)])
+def test_the_protocol_can_be_chosen_and_says_who_asks(
+    broker_port: int, base: str, word: str, has_properties: bool
+) -> None:
+    with StandIn(broker_port, base, _finally("succeeded")) as gateway:
+        gateway.retain("bridge/status", "online")
+        gateway.retain("shop/D1/info", INFO)
+        result = _send(
+            broker_port, base, "--protocol", word, "--requester", "Erika", "shop/D1", "breaker", "off"
+        )
+        ((_, payload, properties),) = gateway.sent
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert json.loads(payload)["state"] == "off"
+    assert getattr(properties, "UserProperty", None) == ([("requester", "Erika")] if has_properties else None)
+
+
 def test_what_cannot_be_sent_as_written_is_a_usage_error(tmp_path: Path) -> None:
     url = ("--url", "mqtt://127.0.0.1:1")
     for words in (

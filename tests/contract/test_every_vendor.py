@@ -312,6 +312,20 @@ async def test_what_switches_or_recharges_says_so_to_the_interlocks(name: str) -
 
 
 @every_vendor
+async def test_a_command_of_the_account_names_the_devices_that_it_changes(name: str) -> None:
+    async with World(name) as world:
+        for device, spec, row in world.commands(await world.devices()):
+            for example in row.examples if device is None and spec.writes else ():
+                named = [example.get("device_sn"), example.get("plant_id"), example.get("target_comm_no")]
+                named += [task["target_comm_no"] for task in example.get("tasks", ())]
+                wanted = [str(one) for one in named if one is not None]
+                targets = spec.targets(spec.params.model_validate_json(dumps(example)))
+                assert targets is None if spec.name == "retry_tasks" else list(targets or ()) == wanted, (
+                    spec.name
+                )
+
+
+@every_vendor
 async def test_a_preview_shows_the_request_without_secrets_and_sends_nothing(name: str) -> None:
     async with World(name) as world:
         orders = [

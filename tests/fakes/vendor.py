@@ -183,7 +183,10 @@ ACCOUNT_COMMANDS: Mapping[str, CommandSpec] = {
     spec.name: spec
     for spec in (
         CommandSpec("refresh_inventory", "reads the inventory", writes=False),
-        CommandSpec("register", "registers a device", Registration),
+        CommandSpec(
+            "register", "registers a device", Registration, targets=lambda params: [params.device_sn]
+        ),
+        CommandSpec("sweep", "changes devices that it does not name", targets=lambda _params: None),
     )
 }
 

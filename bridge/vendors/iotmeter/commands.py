@@ -26,7 +26,7 @@ from bridge.domain.command import (
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import Refused, Rejection
 from bridge.domain.text import Json
-from bridge.vendors.iotmeter.deeds import batch_acts, charge_acts, release_acts, valve_acts
+from bridge.vendors.iotmeter.deeds import batch_acts, batch_targets, charge_acts, release_acts, valve_acts
 from bridge.vendors.iotmeter.params import (
     AddTasks,
     CtrlIdParam,
@@ -226,7 +226,14 @@ def _looking() -> tuple[CommandSpec, ...]:
 
 def _single_tasks() -> tuple[CommandSpec, ...]:
     return (
-        _change("update_task", "overwrites a control task", TaskRecord, dangerous=True, acts=batch_acts),
+        _change(
+            "update_task",
+            "overwrites a control task",
+            TaskRecord,
+            dangerous=True,
+            acts=batch_acts,
+            targets=batch_targets,
+        ),
         _change(
             "delete_task", "deletes a control task, and with it the trace of it", CtrlIdParam, dangerous=True
         ),
@@ -244,9 +251,17 @@ def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
             needs_id=True,
             check=_batch_check(policy),
             acts=batch_acts,
+            targets=batch_targets,
             again=_NEVER_AGAIN,
         ),
-        _change("update_tasks", "overwrites control tasks", TaskRecords, dangerous=True, acts=batch_acts),
+        _change(
+            "update_tasks",
+            "overwrites control tasks",
+            TaskRecords,
+            dangerous=True,
+            acts=batch_acts,
+            targets=batch_targets,
+        ),
         _change("delete_tasks", "deletes control tasks", CtrlIds, dangerous=True),
         _change("cancel_tasks", "cancels control tasks", CtrlIds),
         _change(
@@ -255,6 +270,7 @@ def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
             CtrlIds,
             idempotent=False,
             repeats=lambda params: params.ctrl_ids,
+            targets=lambda _params: None,
             again=AfterLoss(
                 (5.0, 66.0), message="no answer, and the tasks do not show whether they run again"
             ),

@@ -49,6 +49,12 @@ def batch_acts(params: AddTasks | TaskRecord | TaskRecords) -> Sequence[Act]:
     )
 
 
+def batch_targets(params: AddTasks | TaskRecord | TaskRecords) -> Sequence[str]:
+    """The devices of `add_tasks`, `update_task` and `update_tasks`."""
+    tasks = (params,) if isinstance(params, TaskRecord) else params.tasks
+    return tuple(task.target_comm_no for task in tasks)
+
+
 def _task_acts(ctrl_type: str, data: Json, device: str) -> Sequence[Act]:
     suffix = suffix_of(ctrl_type)
     if suffix in _MOVES:

@@ -5,7 +5,7 @@ Pure. What happens after a lost answer follows the last column of METRICS 4.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -88,7 +88,14 @@ def _spec(name: str, one: Management) -> CommandSpec:
         needs_id=not one.idempotent,
         dangerous=one.dangerous,
         after_loss=lambda _params: one.after_loss,
+        targets=_plants,
     )
+
+
+def _plants(params: Any) -> Sequence[str]:
+    """The plant that is changed, which is a device of the account."""
+    plant = getattr(params, "plant_id", None)
+    return () if plant is None else (str(plant),)
 
 
 def _management(wallet: Wallet) -> Mapping[str, Management]:

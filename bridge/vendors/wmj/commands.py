@@ -78,6 +78,7 @@ def account_commands() -> Mapping[str, CommandSpec]:
             "register",
             "binds a breaker to the account",
             params=Registration,
+            targets=lambda params: (params.device_sn.upper(),),
             after_loss=lambda _params: _ONCE_MORE,
         ),
     )

@@ -60,6 +60,24 @@ async def test_a_lock_of_one_device_does_not_stop_the_account(harness: Harness) 
     assert await code_of(harness, "home/cmd/register", {"device_sn": "D5"}) is None
 
 
+async def test_a_lock_of_a_device_stops_the_accounts_commands_that_change_it(harness: Harness) -> None:
+    await lock(harness, account="home", device="D1")
+    assert await code_of(harness, "home/cmd/register", {"device_sn": "D1"}) == "interlock"
+    assert await code_of(harness, "home/cmd/sweep", {}) == "interlock"
+    assert await code_of(harness, "home/cmd/register", {"device_sn": "D1", "dry_run": True}) == "interlock"
+    await harness.command("bridge/cmd/unlock", {})
+    assert await code_of(harness, "home/cmd/sweep", {}) is None
+
+
+async def test_a_lock_of_a_device_is_seen_by_what_is_about_to_leave_for_it(harness: Harness) -> None:
+    harness.vendor.will("register", Script(slow_before_s=10))
+    await harness.command("home/cmd/register", {"id": "c1", "device_sn": "D1"})
+    await lock(harness, account="home", device="D1")
+    await harness.advance(20)
+    assert harness.statuses("c1") == ["accepted", "cancelled"]
+    assert harness.vendor.effects == []
+
+
 async def test_a_lock_cancels_what_waits_and_lets_what_has_left_go_on(harness: Harness) -> None:
     harness.vendor.will("breaker", Script(slow_s=10))
     await harness.command("home/D1/cmd/breaker", {"id": "c1", "state": "on"})
