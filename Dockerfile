@@ -1,5 +1,7 @@
 # Build: docker build -t meterbridge .
-# Run:   docker run -v ./config.yaml:/etc/meterbridge/config.yaml:ro -v meterbridge:/var/lib/meterbridge meterbridge
+# Run:   docker run --read-only --tmpfs /tmp --cap-drop ALL -v ./config.yaml:/etc/meterbridge/config.yaml:ro \
+#            -v meterbridge:/var/lib/meterbridge meterbridge
+# With a broker and a dashboard: examples/compose. `http.listen` must be "0.0.0.0:8080" in a container.
 FROM python:3.12-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
@@ -10,12 +12,13 @@ RUN python -m venv /opt/meterbridge \
     && find /opt/meterbridge -name __pycache__ -type d -prune -exec rm -rf {} +
 
 FROM python:3.12-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/meterbridge --shell /usr/sbin/nologin meterbridge \
-    && install -d -o meterbridge -g meterbridge -m 0700 /var/lib/meterbridge \
+RUN groupadd --system --gid 10001 meterbridge \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/meterbridge --shell /usr/sbin/nologin meterbridge \
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/meterbridge \
     && install -d /etc/meterbridge
 COPY --from=build /opt/meterbridge /opt/meterbridge
 ENV PATH=/opt/meterbridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER meterbridge
+USER 10001:10001
 WORKDIR /var/lib/meterbridge
 VOLUME /var/lib/meterbridge
 EXPOSE 8080

@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test check run format documents clean
+.PHONY: help demo test check run format documents  clean install-systemd
 
 help:
 	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
@@ -15,6 +15,7 @@ help:
 	@echo "make check   static checks: format, lint, types, import rules"
 	@echo "make run CONFIG=config.yaml    the gateway"
 	@echo "make format  formats the code"
+	@echo "make install-systemd    installs into /opt/meterbridge, with unit and example configuration (as root)"
 	@echo "make documents  makes docs/asyncapi.yaml and docs/schemas again, after a change of payloads or commands"
 
 demo: $(VENV)/.demo
@@ -40,6 +41,19 @@ format: $(VENV)/.dev
 documents: $(VENV)/.dev
 	$(BIN)/meterbridge asyncapi > docs/asyncapi.yaml
 	$(BIN)/meterbridge schema --into docs/schemas
+
+# DESTDIR puts all of it below another folder, to look at it.
+install-systemd:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3"; exit 1; }
+	"$(PYTHON)" -m venv $(DESTDIR)/opt/meterbridge
+	$(DESTDIR)/opt/meterbridge/bin/python -m pip install --quiet --disable-pip-version-check .
+	install -D -m 0644 README.md $(DESTDIR)/opt/meterbridge/README.md
+	install -D -m 0644 systemd/meterbridge.service $(DESTDIR)/etc/systemd/system/meterbridge.service
+	install -d -m 0755 $(DESTDIR)/etc/meterbridge
+	install -m 0644 config.example.yaml $(DESTDIR)/etc/meterbridge/config.example.yaml
+	install -d -m 0700 $(DESTDIR)/etc/meterbridge/secrets
+	@test -n "$(DESTDIR)" || systemctl daemon-reload
+	@echo "next: write /etc/meterbridge/config.yaml (beside it: config.example.yaml), then systemctl enable --now meterbridge"
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
