@@ -37,6 +37,8 @@ REPORT = "/api/conf/ctrldata/report"
 
 _NAMESPACE = uuid.UUID("8f1f3c0e-6d0a-5b57-9f39-6f2f6b1f7a11")
 _MOST = 2**31 - 1
+MOST_PARTS = 20
+"""Of a push with more unusable parts the whole body is put aside, once."""
 
 
 def guid(key: str) -> str:
@@ -123,6 +125,9 @@ class PlatformDoor:
             raise PushUnusable("the list is empty")
         if items and not observations:
             raise PushUnusable(unusable[0][1])
+        if len(unusable) > MOST_PARTS:
+            reason = f"{len(unusable)} of {len(items)} parts could not be used, the first: {unusable[0][1]}"
+            unusable = [(request.body, reason)]
         answer = _answer(endpoint, items, first_key)
         return Pushed([Batch(observations)] if observations else [], answer, unusable)
 

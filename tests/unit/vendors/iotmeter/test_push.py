@@ -251,6 +251,15 @@ def test_of_an_array_the_good_part_is_taken(bench: Scripted) -> None:
     assert told(pushed)["Data"] == told(bench.push(DATA, fixture("v1")))["Data"]
 
 
+def test_of_an_array_with_much_rubbish_the_whole_is_put_aside_once(bench: Scripted) -> None:
+    body = dumps([fixture("v1"), *range(500)])
+    pushed = bench.push(DATA, body)
+    assert [one.device for one in observations(pushed) if isinstance(one, Reading)] == [METER]
+    assert pushed.unusable == [
+        (body, "500 of 501 parts could not be used, the first: expected a JSON object")
+    ]
+
+
 def test_a_single_object_is_taken_where_an_array_is_due_and_the_reverse(bench: Scripted) -> None:
     assert len(told(bench.push(REPORT, fixture("v7")[0]))["Data"]) == 1
     assert observations(bench.push(ALARM, [fixture("v5")])) == observations(bench.push(ALARM, fixture("v5")))
