@@ -36,6 +36,8 @@ class Reading:
     `series` names the vendor's own series that the record is one of (iotmeter: real-time or frozen), where the vendor
     says that it sends one record per device, series and time, in several forms: then a record of which everything
     is known already is the same one. Empty: only equal values make it the same.
+    `sole`, of the past: the vendor keeps one record per device and time, perhaps in a form of its own, so whatever was
+    published of that time is this record.
     """
 
     device: str
@@ -46,6 +48,7 @@ class Reading:
     extra: Mapping[str, Json] = field(default_factory=dict)
     announced: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     series: str = ""
+    sole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,8 @@ class BackfillBook:
         wants = self.wants.get(row.origin)
         if wants is not None:
             readings = [one for one in readings if wants(tx, row, _at_ms(one))]
-        in_order = saying_something(sorted(readings, key=_at_ms))
+        # of one time the sole record comes first: a yield of the same time does not stand in for it
+        in_order = saying_something(sorted(readings, key=lambda one: (_at_ms(one), not one.sole)))
         taken = self.intake.take_in(tx, policy, Batch([*in_order, *others]))
         row.records += taken.fresh
         row.known += len(taken.records) - taken.fresh
@@ -233,6 +234,8 @@ def _kept(reading: Reading) -> Json:
         "received_ms": unix_ms(reading.received_at),
         "metrics": dict(reading.metrics),
         "extra": dict(reading.extra),
+        "series": reading.series,
+        "sole": reading.sole,
     }
 
 
@@ -245,4 +248,6 @@ def _restored(device: str, held: HeldReading) -> Reading:
         body["metrics"],
         observed_at=from_unix_ms(held.at_ms),
         extra=body["extra"],
+        series=body["series"],
+        sole=body["sole"],
     )

@@ -108,7 +108,20 @@ def _is_new(desk: Desk, row: DeviceRow, reading: Reading, metrics: Mapping[str, 
         return False
     if reading.observed_at is None:
         return True  # its time is that of its receipt: nothing earlier can be the same record
-    return desk.tx.seen.record(desk.policy.account, row.device, ts_ms, mark, desk.now_ms)
+    return not _was_told(desk, row, reading, ts_ms) and desk.tx.seen.record(
+        desk.policy.account, row.device, ts_ms, mark, desk.now_ms
+    )
+
+
+def _was_told(desk: Desk, row: DeviceRow, reading: Reading, ts_ms: int) -> bool:
+    """Whether a record of the past is one that was published before, in whatever form. Notes the series of this one."""
+    seen, account = desk.tx.seen, desk.policy.account
+    is_past = reading.origin is Origin.BACKFILL
+    if reading.series:
+        first = seen.record(account, row.device, ts_ms, _SERIES + reading.series, desk.now_ms)
+        if is_past and not first:
+            return True
+    return is_past and reading.sole and seen.any_record(account, row.device, ts_ms)
 
 
 def _says_nothing_new(row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int) -> bool:

@@ -356,6 +356,10 @@ class SeenTable(Protocol):
         """True if this record is new; it is noted."""
         ...
 
+    def any_record(self, account: str, device: str, ts_ms: int) -> bool:
+        """Whether any record of this time is noted."""
+        ...
+
     def body(self, account: str, key: str, at_ms: int, window_s: float) -> bool:
         """True if no equal body was taken as new within the window; then it is noted."""
         ...

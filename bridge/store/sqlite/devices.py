@@ -170,6 +170,10 @@ class SqliteSeen:
         )
         return added.rowcount > 0
 
+    def any_record(self, account: str, device: str, ts_ms: int) -> bool:
+        noted = "SELECT 1 FROM seen_record WHERE account = ? AND device = ? AND ts_ms = ? LIMIT 1"
+        return self._db.execute(noted, (account, device, ts_ms)).fetchone() is not None
+
     def body(self, account: str, key: str, at_ms: int, window_s: float) -> bool:
         row = self._db.execute(
             "SELECT at_ms FROM seen_body WHERE account = ? AND key = ?", (account, key)

@@ -200,6 +200,7 @@ def reading(
             taken.measured.metrics,
             observed_at=taken.observed_at,
             extra=public(taken.extra, policy),
+            sole=origin is Origin.BACKFILL,
         )
     ]
 

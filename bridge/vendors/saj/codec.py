@@ -248,7 +248,13 @@ def inverter_reading(
         if name.lower() not in used and not is_private(name)
     }
     return Reading(
-        key, received_at, origin, metrics, observed_at=instant(known.get("time"), zone), extra=extra
+        key,
+        received_at,
+        origin,
+        metrics,
+        observed_at=instant(known.get("time"), zone),
+        extra=extra,
+        sole=origin is Origin.BACKFILL,
     )
 
 
@@ -285,7 +291,9 @@ def power_records(plant_id: str, data: Json, zone: tzinfo, received_at: datetime
         at, power = instant(known.get("time"), zone), measured(known.get("power"))
         if at is not None and power is not None:
             metrics = {"active_power": power}
-            records.append(Reading(plant_id, received_at, Origin.BACKFILL, metrics, observed_at=at))
+            records.append(
+                Reading(plant_id, received_at, Origin.BACKFILL, metrics, observed_at=at, sole=True)
+            )
     return records
 
 

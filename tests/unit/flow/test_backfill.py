@@ -11,6 +11,7 @@ import pytest
 
 from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, NotSent, RateLimited, Refused, Rejection
 from bridge.domain.history import Period
+from bridge.domain.observation import Origin
 from bridge.domain.times import rfc3339
 from bridge.flow.backfill import Backfill, Source
 from bridge.flow.backfill_book import BackfillOrigin, Wish
@@ -297,3 +298,35 @@ def another(gateway: Harness, **options: Any) -> Backfill:
     mine = Backfill(gateway.store, gateway.book, gateway.roster, gateway.health, gateway.clock, **options)
     mine.enter(ACCOUNT, Source(past(gateway)))
     return mine
+
+
+async def test_a_sole_record_of_the_past_is_the_one_that_was_told_live_in_another_form(
+    gateway: Harness,
+) -> None:
+    """Polled without a power factor, kept with one (iammeter); a yield of the same time is another record (saj)."""
+    await gateway.take(gateway.reading({"voltage": 1}, -60), gateway.reading({"voltage": 2}, 0))
+    again = {"origin": Origin.BACKFILL, "sole": True}
+    taken = await gateway.take(
+        gateway.reading({"voltage": 1, "power_factor": 1}, -60, **again),
+        gateway.reading({"voltage": 2, "power_factor": 1}, 0, **again),
+        gateway.reading({"voltage": 3, "power_factor": 1}, -30, **again),
+        gateway.reading({"yield_interval": 5}, -30, origin=Origin.BACKFILL),
+    )
+    assert taken.fresh == 2
+    told = [doc["metrics"] for doc in gateway.docs("home/D1/history")]
+    assert told == [{"voltage": 3, "power_factor": 1}, {"yield_interval": 5}]
+
+
+async def test_a_record_of_a_series_is_told_once_also_when_the_past_brings_another_form(
+    gateway: Harness,
+) -> None:
+    await gateway.take(
+        gateway.reading({"voltage": 1, "current": 1}, -60, series="0"),
+        gateway.reading({"voltage": 2}, 0, series="0"),
+    )
+    taken = await gateway.take(
+        gateway.reading({"voltage": 1}, -60, series="0", origin=Origin.BACKFILL),
+        gateway.reading({"voltage": 9}, -60, series="1", origin=Origin.BACKFILL),
+    )
+    assert taken.fresh == 1
+    assert [doc["metrics"] for doc in gateway.docs("home/D1/history")] == [{"voltage": 9}]

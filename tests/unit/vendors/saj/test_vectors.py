@@ -80,6 +80,7 @@ def test_vector_4_a_power_curve_in_watts_without_its_null() -> None:
             Origin.BACKFILL,
             {"active_power": D("323.12")},
             observed_at=at("2015-11-01T04:00:00Z"),
+            sole=True,
         )
     ]
 
