@@ -245,7 +245,7 @@ class Gateway:
         reporter.session, reporter.publisher = self.session, self.publisher
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
         reporter.push_room = self.push_limits.room
-        reporter.repair = self.repair
+        reporter.repair, reporter.backfill = self.repair, self.backfill
         self.metrics.read_from(lambda: samples(reporter, self._clock))
         reporter.pseudonyms = lambda: Pseudonyms(self.configuration.secrets())
         reporter.on_lag = self.metrics.loop_lag_seconds.observe

@@ -20,6 +20,7 @@ from bridge.contract.topics import Topics
 from bridge.domain.errors import StoreError
 from bridge.domain.text import Json, dumps
 from bridge.domain.times import rfc3339
+from bridge.flow.backfill import Backfill
 from bridge.flow.desk import retain
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.health import AccountHealth
@@ -93,6 +94,7 @@ class Reporter:
         self.push_room: Room | None = None
         self.dispatcher: Dispatcher | None = None
         self.repair: GapRepair | None = None
+        self.backfill: Backfill | None = None
         self.asides = Asides(self.event, clock)
 
     # events for the operator ------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ def samples(reporter: Reporter, clock: Clock) -> list[Sample]:
         *_outbox(reporter),
         *_pushes(reporter),
         *_gaps(reporter),
+        *_backfills(reporter),
         *(
             sample
             for name, account in reporter.accounts.items()
@@ -135,6 +136,13 @@ def _gaps(reporter: Reporter) -> Iterator[Sample]:
     for (account, state), count in (reporter.repair.counts if reporter.repair else {}).items():
         labels = (("account", account), ("state", str(state)))
         yield Sample("meterbridge_gaps", "Known holes in the series of devices", float(count), labels)
+
+
+def _backfills(reporter: Reporter) -> Iterator[Sample]:
+    counts = reporter.backfill.counts() if reporter.backfill else {}
+    for (account, origin), count in counts.items():
+        labels = (("account", account), ("origin", origin))
+        yield Sample("meterbridge_backfills", "Devices whose past is being read", float(count), labels)
 
 
 def _account(reporter: Reporter, name: str, account: Account, clock: Clock) -> Iterator[Sample]:

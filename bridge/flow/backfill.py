@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,10 @@ class Backfill:
         """How far a group is. Raises StoreError."""
         rows = await self._store.run(lambda tx: list(tx.backfills.of_ref(ref)))
         return progress_of(rows, self._costs, self._pace)
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """How many devices are being read, by account and origin."""
+        return Counter((row.account, str(row.origin)) for row in self._open.values())
 
     async def ended(self, ref: str) -> Progress:
         """Waits until nothing of the group is open any more."""
