@@ -29,11 +29,22 @@ from bridge.flow.gaps import Rhythm
 from bridge.flow.history import HistoryExecutor
 from bridge.flow.poller import Poller
 from bridge.pace.gate import AccountGate
+from bridge.store.protocols import OutboxRow
+from bridge.store.sqlite.outbox import SqliteOutbox
 from bridge.vendorkit.http import VendorHttp
 from bridge.vendorkit.spec import Kit
 from bridge.vendors import VENDORS
 from tests.contract.cases import CASES
-from tests.fakes.harness import START, Harness, HarnessClock
+from tests.fakes.harness import SPOOL_BYTES, START, Harness, HarnessClock, Published
+
+QUIET_ROUNDS = 6
+
+
+class LongClock(HarnessClock):
+    """Fewer rounds until all is quiet: what is slower takes a moment of virtual time, as it does in life."""
+
+    async def settle(self, rounds: int = QUIET_ROUNDS) -> None:
+        await super().settle(rounds)
 
 
 class CloudTime:
@@ -91,6 +102,8 @@ class LongRun(Harness):
         self.case, self.spec = CASES[vendor], VENDORS[vendor]
         self.settings = self.spec.settings.model_validate({**self.case.settings, **options})
         super().__init__(folder, devices=())
+        self.clock = LongClock()
+        self._read: list[OutboxRow] = []
         self.clock.step_wall((start - START).total_seconds())
         self.policy = self.settings.policy(("*",), ())
         self.gaps = self.settings.gaps
@@ -150,6 +163,15 @@ class LongRun(Harness):
         await self.crash()
         await self.clock.advance(seconds)
         await self.start()
+
+    def published(self, pattern: str) -> list[Published]:
+        """As in the harness, but each message is read once: there are many."""
+        with self._database() as db:
+            last = self._read[-1].seq if self._read else 0
+            self._read += SqliteOutbox(db, SPOOL_BYTES).read(last, 1_000_000)
+        wanted = re.compile(f"{self.base}/{pattern}".replace("+", "[^/]+").replace("#", ".*"))
+        found = (row.publication for row in self._read if wanted.fullmatch(row.publication.topic))
+        return [Published(one.topic, one.body, one.retain, one.klass, one.correlation) for one in found]
 
     def records(self, device: str, *, leaf: str = "+") -> list[dict[str, Any]]:
         """What went out of a device on `telemetry` and `history` (or one of them), in the order of time."""

@@ -26,9 +26,10 @@ def iammeter(cloud: Any, device: str, since: float, until: float) -> Series:
 
 
 def jrhsz(cloud: Any, device: str, since: float, until: float) -> Series:
-    """Every stored reading: the counter."""
+    """Every stored reading, and what a time-of-use meter freezes at midnight: the counter."""
     meter = cloud.meters[device]
-    return _within({one.at_s: float(one.reading) for one in meter.records}, since, until)
+    frozen = {one.frozen_s: float(sum(one.registers.values())) for one in meter.hourly}
+    return _within(frozen | {one.at_s: float(one.reading) for one in meter.records}, since, until)
 
 
 def saj(cloud: Any, device: str, since: float, until: float) -> Series:
