@@ -19,7 +19,7 @@ Network = IPv4Network | IPv6Network
 TakeIn = Callable[[str, Sequence[Batch], Sequence[tuple[bytes, str]], str], Awaitable[None]]
 """Takes batches in and puts unusable parts aside, in one transaction: account, batches, unusable, source."""
 
-DENIED_LOG_S = 60.0
+LOG_EVERY_S = 60.0
 MOST_WRONG = 60
 
 
@@ -60,7 +60,7 @@ class Doors:
         self._guesses = Guesses(most_wrong, clock)
         self._trusted = tuple(ip_network(one, strict=False) for one in trusted_proxies)
         self._doors: dict[str, Door] = {}
-        self._denied_logged: dict[str, float] = {}
+        self._logged: dict[tuple[str, str], _Line] = {}
         self.counters = PushCounters()
 
     def set(self, doors: Sequence[Door]) -> None:
@@ -113,7 +113,7 @@ class Doors:
             return await self._put_aside(door, request, str(error))
         except StoreError as error:
             self.counters.add(door.account, "not_stored")
-            log.error("push.not_stored", extra={"account": door.account, "reason": str(error)})
+            self._log(logging.ERROR, "push.not_stored", door.account, account=door.account, reason=str(error))
             return door.door.failure(request, 503, "temporarily unavailable")
         self.counters.add(door.account, "taken")
         if pushed.unusable:
@@ -127,18 +127,37 @@ class Doors:
             self.counters.add(door.account, "not_stored")
             return door.door.failure(request, 503, "temporarily unavailable")
         self.counters.add(door.account, "unusable")
-        log.warning("push.dead_letter", extra={"account": door.account, "reason": reason})
+        self._log(logging.WARNING, "push.dead_letter", door.account, account=door.account, reason=reason)
         return door.door.success(request)
 
     def _is_trusted(self, address: str) -> bool:
         return bool(self._trusted) and _inside(address, self._trusted)
 
+    def no_room(self, door: Door) -> None:
+        """A push found no room and was refused."""
+        self.counters.add(door.account, "no_room")
+        self._log(logging.WARNING, "push.no_room", door.account, account=door.account)
+
     def _log_denied(self, what: str, account: str, peer: str) -> None:
+        known = account if account in self._doors else "(unknown)"
+        self._log(logging.WARNING, "push.denied", what, what=what, account=known, peer=peer)
+
+    def _log(self, level: int, event: str, key: str, **fields: str) -> None:
+        """A line a minute for what may come a thousand times a second; `times`: how often since the last one."""
         now = self._clock.monotonic()
-        if now - self._denied_logged.get(what, -DENIED_LOG_S) >= DENIED_LOG_S:
-            self._denied_logged[what] = now
-            known = account if account in self._doors else "(unknown)"
-            log.warning("push.denied", extra={"what": what, "account": known, "peer": peer})
+        line = self._logged.setdefault((event, key), _Line(now - LOG_EVERY_S))
+        line.times += 1
+        if now - line.at >= LOG_EVERY_S:
+            log.log(level, event, extra={**fields, "times": line.times})
+            line.at, line.times = now, 0
+
+
+@dataclass(slots=True)
+class _Line:
+    """When a line was last written, and what came since."""
+
+    at: float
+    times: int = 0
 
 
 def _inside(address: str, networks: Sequence[Network]) -> bool:

@@ -98,7 +98,7 @@ class Receiver:
             with self.limits.room.place() as place:
                 return _answer(await self._received(request, door, place))
         except NoRoom:
-            self.doors.counters.add(door.account, "no_room")
+            self.doors.no_room(door)
             return _answer(door.door.failure(self._pushed(request, b""), 503, "temporarily unavailable"))
         except ClientDisconnect:
             return Response(status_code=400)

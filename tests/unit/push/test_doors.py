@@ -287,6 +287,30 @@ async def test_push_that_is_not_on_disk_is_answered_with_503(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+async def test_a_thousand_refusals_are_one_line_a_minute_that_counts_them(
+    doors: Doors, intake: Intake, told: ToldDoor, clock: FakeClock, caplog
+):
+    intake.error = StoreError("disk full")
+    door = doors.admit("gas", SECRET, "")
+    for _ in range(1000):
+        await doors.take(door, REQUEST)
+    await clock.advance(60)
+    for does in (told.does, PushUnusable("no time")):
+        told.does = does
+        await doors.take(door, REQUEST)
+    intake.error = None
+    for _ in range(3):
+        await doors.take(door, REQUEST)
+        doors.no_room(door)
+    lines = [(record.getMessage(), record.times) for record in caplog.records]  # type: ignore[attr-defined] # a field of these events
+    assert lines == [
+        ("push.not_stored", 1),
+        ("push.not_stored", 1000),
+        ("push.dead_letter", 1),
+        ("push.no_room", 1),
+    ]
+
+
 async def test_push_that_cannot_be_read_is_answered_with_400_and_not_kept(
     doors: Doors, intake: Intake, told: ToldDoor
 ):
