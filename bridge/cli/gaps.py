@@ -12,6 +12,7 @@ from bridge.cli.tables import table
 from bridge.domain.quantity import duration_text
 from bridge.domain.text import dumps
 from bridge.domain.times import from_unix_ms, parse_rfc3339, rfc3339, unix_ms
+from bridge.flow.gaps import is_night
 from bridge.store.protocols import GapRow
 
 FIRST_VERSION = 7
@@ -34,6 +35,7 @@ def show_gaps(
                 "the state database is of an older version: run the gateway once, it brings it up to date"
             )
         rows = [row for name in accounts for row in archive.gaps.find(name, device, since, until)]
+        rows = [row for row in rows if not is_night(row)]
     if as_json:
         click.echo(dumps([_document(row) for row in rows]).decode())
         return 0

@@ -131,10 +131,11 @@ class GapLedger:
             return
         if expected is None and not away:
             return
-        if cadence.dim and dim and distance_s <= LONGEST_NIGHT_S and not away:
-            return  # it slept
+        # it slept, but polls are rare at night: its first records of the day may have been missed
+        slept = cadence.dim and dim and distance_s <= LONGEST_NIGHT_S
+        certain = expected is not None and not slept
         keeps = self._rhythm(account).keeps_past(device)
-        if not keeps and expected is None:
+        if not keeps and not certain:
             return
         desk.tx.gaps.insert(
             GapRow(
@@ -144,7 +145,7 @@ class GapLedger:
                 before_ms,
                 ts_ms,
                 GapState.MISSING if keeps else GapState.UNFILLABLE,
-                certain=expected is not None,
+                certain=certain,
                 start_dim=cadence.dim,
                 end_dim=dim,
                 next_ms=desk.now_ms + SETTLE_MS,
@@ -169,7 +170,7 @@ class GapLedger:
         found: list[tuple[str, str, int, int]] = []
         for account in accounts:
             rows = [
-                *tx.gaps.find(account, device, start_ms, end_ms),
+                *(one for one in tx.gaps.find(account, device, start_ms, end_ms) if not is_night(one)),
                 *self._silences(tx, account, unix_ms(now)),
             ]
             found += [
@@ -210,6 +211,11 @@ class GapLedger:
 
     def _rhythm(self, account: str) -> Rhythm:
         return self._rhythms.get(account, Rhythm())
+
+
+def is_night(row: GapRow) -> bool:
+    """Whether the device probably slept: that is looked at once, and no gap to anybody."""
+    return not row.certain and row.start_dim and row.end_dim
 
 
 def _wanted(row: GapRow, device: str | None, start_ms: int | None, end_ms: int | None) -> bool:

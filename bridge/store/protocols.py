@@ -640,9 +640,9 @@ class GapRow:
     """A hole in the series of a device: between the records at `start_ms` and `end_ms` (Unix milliseconds) at least one
     is missing.
 
-    `certain` False: the gateway was away, and how often the device tells something is not known, so perhaps nothing
-    is. `start_dim`, `end_dim`: a solar device was next to dark there. `tries` to fill it so far; not again before
-    `next_ms`; `ref` of the backfill that works on it. `noted_ms`: when the gap was first known.
+    `certain` False: perhaps nothing is missing, because it is not known how often the device tells something, or
+    because a solar device slept. `start_dim`, `end_dim`: it was next to dark there. `tries` to fill it so far; not
+    again before `next_ms`; `ref` of the backfill that works on it. `noted_ms`: when the gap was first known.
     """
 
     key: int
@@ -700,7 +700,7 @@ class GapTable(Protocol):
         ...
 
     def count(self) -> Mapping[tuple[str, GapState], int]:
-        """How many there are, by account and state."""
+        """How many there are, by account and state; nights of solar devices are not counted."""
         ...
 
     def forget_before(self, ms: int) -> None:

@@ -80,7 +80,10 @@ class SqliteGaps:
         return [row for row in found if chosen is None or row.state in chosen]
 
     def count(self) -> Mapping[tuple[str, GapState], int]:
-        rows = self._db.execute("SELECT account, state, count(*) FROM gap GROUP BY account, state")
+        rows = self._db.execute(
+            "SELECT account, state, count(*) FROM gap WHERE certain OR NOT start_dim OR NOT end_dim"
+            " GROUP BY account, state"
+        )
         return {(account, GapState(state)): int(count) for account, state, count in rows}
 
     def forget_before(self, ms: int) -> None:

@@ -332,9 +332,20 @@ async def solar(tmp_path: Path) -> AsyncIterator[Rig]:
 
 async def test_an_inverter_that_sleeps_at_night_has_no_gap(solar: Rig) -> None:
     await solar.live(0, 1000)
-    await solar.rounds()
-    assert (await solar.rows(), solar.past.calls) == ([], [])
     assert await solar.known() == []
+    await solar.rounds()
+    assert await solar.rows() == []
+    assert solar.gateway.docs("home/D1/history") == []
+
+
+async def test_what_an_inverter_told_before_its_first_poll_of_the_day_is_looked_for(solar: Rig) -> None:
+    await solar.live(0, 480)
+    await solar.live(970, 1000)
+    assert await solar.known() == []
+    assert solar.gateway.repair.counts == {}
+    await solar.rounds()
+    assert solar.told() == grid(0, 480) + grid(960, 1000)
+    assert await solar.rows() == []
 
 
 async def test_a_sleeping_inverter_is_not_called_silent(solar: Rig) -> None:
