@@ -165,11 +165,9 @@ class BackfillBook:
             then(tx, row)
         return row
 
-    def wait(
-        self, tx: Tx, row: BackfillRow, until_ms: int, code: str, message: str, *, failed: bool
-    ) -> BackfillRow:
+    def wait(self, tx: Tx, row: BackfillRow, until_ms: int, code: str, message: str) -> BackfillRow:
         """Not again before `until_ms`; why is noted."""
-        row.failures += int(failed)
+        row.failures += 1
         row.next_ms, row.code, row.message = until_ms, code, message
         row.updated_ms = unix_ms(self.clock.now())
         tx.backfills.save(row)

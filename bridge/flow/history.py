@@ -29,6 +29,7 @@ from bridge.ports import Clock, Effect, VendorAdapter
 from bridge.store.protocols import BackfillRow, BackfillState, Tx
 
 COMMAND = "history"
+EARLIEST = 2000
 _LOOK_S = 600.0
 _FOREVER_S = 1e9
 
@@ -205,6 +206,8 @@ class GatewayBackfill:
         now = self._clock.now()
         if end <= start:
             raise Rejection("invalid_params", "end: expected a time after start")
+        if start.year < EARLIEST:
+            raise Rejection("invalid_params", f"start: expected the year {EARLIEST} or later")
         if start > now:
             raise Rejection("invalid_params", "start: that time has not come yet")
         period = Period(start, min(end, now + timedelta(milliseconds=1)))

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from bridge.domain.errors import Rejection
 from bridge.domain.history import Period
 
+EARLIEST = 2000
+"""No vendor keeps anything older, and its calendar may not reach further."""
 _NEXT = timedelta(milliseconds=1)
 """What is measured right now belongs to what has come."""
 
@@ -29,6 +31,8 @@ def period_of(
     """
     if end <= start:
         raise Rejection("invalid_params", "end: expected a time after start")
+    if start.year < EARLIEST:
+        raise Rejection("invalid_params", f"start: expected the year {EARLIEST} or later")
     if start > now:
         raise Rejection("invalid_params", "start: that time has not come yet")
     if longest is not None and end - start > longest:

@@ -137,15 +137,47 @@ async def test_trouble_of_one_device_or_account_does_not_stop_the_others(gateway
 
 
 async def test_failures_are_tried_again_ever_more_slowly_and_given_up_at_last(gateway: Harness) -> None:
-    past(gateway).trouble("D1", *(NotSent("cannot connect") for _ in range(12)))
+    past(gateway).trouble("D1", *(LostAnswer("no answer") for _ in range(12)))
     await submit(gateway)
     await gateway.advance(60)
     tries = len(past(gateway).begun)
     assert 3 <= tries <= 5
     await gateway.advance(4 * 3600)
     progress = await gateway.backfill.ended("r1")
-    assert (progress.failed, progress.failures[0].code) == (1, "vendor_unreachable")
+    assert (progress.failed, progress.failures[0].code) == (1, "no_answer")
     assert len(past(gateway).begun) == 12
+    state = gateway.health.state(ACCOUNT)
+    assert state is not None
+    assert state.failures == 0, "the account is well: polling knows"
+
+
+async def test_a_cloud_that_cannot_be_reached_is_waited_for_over_the_night(gateway: Harness) -> None:
+    past(gateway).trouble("D1", *(NotSent("cannot connect") for _ in range(40)))
+    await submit(gateway)
+    await gateway.advance(7 * 3600)
+    assert (await gateway.backfill.progress("r1")).open == 1
+    await gateway.advance(5 * 3600)
+    assert told(gateway) == minutes(START - HOUR, 60)
+
+
+async def test_what_is_of_an_account_that_is_gone_ends_when_it_is_asked_about(gateway: Harness) -> None:
+    past(gateway).call_s = 100.0
+    await gateway.backfill.submit("r1", BackfillOrigin.COMMAND, [wish()], asked_by="b1")
+    await gateway.advance(10)
+    await gateway.backfill.leave(ACCOUNT)
+    await gateway.backfill.claim("r1", BackfillOrigin.COMMAND, "b1")
+    progress = await gateway.backfill.ended("r1")
+    assert progress.failures[0].message == "the account is gone from the configuration"
+
+
+async def test_a_backfill_that_expires_ends_without_the_one_that_is_being_read(gateway: Harness) -> None:
+    past(gateway).call_s = 30.0
+    await submit(gateway)
+    soon = gateway.clock.now() + timedelta(seconds=50)
+    await gateway.backfill.submit("r2", BackfillOrigin.GAP, [wish(hours_back=2)], expires_at=soon)
+    await gateway.advance(200)
+    assert told(gateway) == minutes(START - HOUR, 60)
+    assert (await gateway.backfill.progress("r2")).failures[0].code == "expired"
 
 
 async def test_a_limit_is_waited_for_and_is_no_failure(gateway: Harness) -> None:
