@@ -41,11 +41,14 @@ class Hearing:
         self._heard[key] = max(self._heard.get(key, now - age_s), now - age_s)
 
     def narrowed(self, task: PollTask, now: float) -> PollTask | None:
-        """The task with the devices that have to be read now; None if pushes told all of it."""
+        """The task with the devices that have to be read now; None if pushes told all of it. They count as not read
+        until `done`: a run that fails is tried again, whatever is pushed meanwhile."""
         if self.factor <= 1 or not task.pushed:
             return task
         due = tuple(device for device in task.devices if self._is_due(task, device, now))
         self.spared += len(task.devices) - len(due)
+        for device in due:
+            self._read.pop((task.key, device), None)
         if len(due) == len(task.devices):
             return task
         return replace(task, devices=due, partial=True) if due else None

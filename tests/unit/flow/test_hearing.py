@@ -42,6 +42,16 @@ def test_a_task_of_which_all_devices_were_heard_is_not_run() -> None:
     assert hearing.narrowed(READINGS, 60.0) is None
 
 
+def test_a_run_that_failed_is_not_left_out_the_next_time() -> None:
+    hearing = told(reading())
+    assert hearing.narrowed(READINGS, 110.0) is READINGS
+    hearing.heard(reading(), 111.0)
+    hearing.heard(reading("B"), 111.0)
+    assert hearing.narrowed(READINGS, 112.0) is READINGS, "it was never done"
+    hearing.done(READINGS, 113.0)
+    assert hearing.narrowed(READINGS, 114.0) is None
+
+
 def test_silence_of_one_interval_brings_the_device_back() -> None:
     hearing = told(reading())
     assert hearing.narrowed(READINGS, 110.0) is READINGS
