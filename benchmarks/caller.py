@@ -43,6 +43,7 @@ class Mqtt(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._socket = transport.get_extra_info("socket")
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         body = _text("MQTT") + b"\x04\x02\x00\x00" + _text(self._name)
         self._write(b"\x10" + _length(len(body)) + body)
@@ -56,6 +57,8 @@ class Mqtt(asyncio.Protocol):
         self._write(b"\x32" + _length(len(body)) + body)
 
     def data_received(self, data: bytes) -> None:
+        # else a Mosquitto as it comes (Nagle's algorithm on) would wait for our delayed TCP acknowledgement
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         data = self._rest + data
         at, acks = 0, []
         while (packet := _packet(data, at)) is not None:

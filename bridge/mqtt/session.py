@@ -42,6 +42,9 @@ STOP_TIMEOUT_S = 1.0
 SETTLED_S = 5.0
 """A connection that stood for less did not prove that the next one will: the pauses between tries go on growing."""
 
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Linux has it."""
+
 Admit = Callable[[CommandMessage], Awaitable[None]]
 
 
@@ -77,6 +80,15 @@ class Connection:
             properties=self._properties(publication),
         )
         return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def heard(self) -> None:
+        """Something came: the kernel is to say so to the broker at once. A broker with Nagle's algorithm on (Mosquitto,
+        as it comes) would hold back the next command for the 40 ms of a delayed TCP acknowledgement. The option
+        is forgotten again and again, so it is set again and again."""
+        line = self.paho.socket()
+        if _QUICKACK is not None and isinstance(line, socket.socket):
+            with contextlib.suppress(OSError):
+                line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def too_large(self, publication: Publication) -> bool:
         """See `publisher.Line`; 64 bytes stand for the packet's header and properties but Correlation Data."""
@@ -384,6 +396,7 @@ class Session:
     # messages ---------------------------------------------------------------------------------------------------
 
     def _published(self, connection: Connection, mid: int, reason: int) -> None:
+        connection.heard()
         if mid != connection.birth:
             self._publisher.acknowledged(mid, reason)
             return
@@ -393,6 +406,7 @@ class Session:
             self._publisher.on_refused(self._presence("online"), reason)
 
     def _received(self, connection: Connection, message: paho.MQTTMessage) -> None:
+        connection.heard()
         tell = self._watched.get(message.topic)
         if tell is not None:
             if not message.retain:

@@ -23,6 +23,7 @@ from bridge.pace.limits import Lane, Window
 from bridge.ports import Clock, Effect
 from bridge.vendorkit.exposure import exposed
 from bridge.vendorkit.patience import retry_after_s
+from bridge.vendorkit.transport import NOT_WRITTEN, WireTransport
 
 PATIENCE_S = 60.0
 """Who would have to wait longer for the end of a block is told so instead; only history has that patience."""
@@ -113,13 +114,7 @@ Observer = Callable[[str, str, float], None]
 Waiting = Callable[[Lane, float], None]
 """Told of every slot that was granted: lane, seconds waited."""
 
-_NOT_SENT: tuple[type[httpx.HTTPError], ...] = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.ProxyError,
-)
+_NOT_SENT: tuple[type[httpx.HTTPError], ...] = (*NOT_WRITTEN, httpx.ProxyError)
 
 
 class VendorHttp:
@@ -146,11 +141,9 @@ class VendorHttp:
         self._held: dict[str, float] = {}
         self._under_way = 0
         self._client = httpx.AsyncClient(
-            transport=transport,
-            verify=tls if tls is not None else True,
             # shorter than the five seconds after which many servers close: a request on a connection that is just
             # being closed would be a lost answer, and a command of unknown outcome, for nothing
-            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=4),
+            transport=transport or WireTransport(tls, most=10, idle_s=4.0),
             headers={"User-Agent": f"meterbridge/{__version__}", "Accept": "application/json"},
             follow_redirects=False,
             trust_env=False,

@@ -21,7 +21,13 @@ _INSERT = (
     f"INSERT INTO journal ({', '.join(_WRITTEN)})"  # noqa: S608 - column names of our own
     f" VALUES ({', '.join('?' * len(_WRITTEN))})"
 )
-_UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _WRITTEN)} WHERE key = ?"  # noqa: S608 - as above
+_LASTING = frozenset(
+    {"account", "id", "device", "device_level", "command", "params", "mark", "created_ms", "writes", "has_id",
+     "expires_ms", "timeout_s", "reply_topic", "correlation", "requester", "evidence", "acts"}
+)  # fmt: skip
+"""What never changes after the row was inserted."""
+_CHANGING = tuple(name for name in _WRITTEN if name not in _LASTING)
+_UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE key = ?"  # noqa: S608 - as above
 
 
 def _stored(name: str, value: Any) -> Any:
@@ -69,7 +75,7 @@ class SqliteJournal:
         outcome: tuple[str, str | None] | None = None,
         request: Json = None,
     ) -> None:
-        self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _WRITTEN), row.key])
+        self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _CHANGING), row.key])
         self._step(row, note, outcome, request)
 
     def get(self, key: int) -> JournalRow | None:
