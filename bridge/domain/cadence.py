@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 FACTOR = 1.75
 """A stretch without a record that is longer than so many of the expected ones has lost at least one."""
+SLACK_S = 10.0
+"""So late a record may be on a busy machine or line."""
 LEARN_FROM, REMEMBERED = 4, 12
 _USUAL = 0.75
 """The part of the remembered distances that are no longer than the expected one: some holes do not change it."""
@@ -35,7 +37,7 @@ def expected_s(distances: Sequence[int], usual_s: float | None, planned_s: float
 
 def is_hole(distance_s: float, expected: float | None) -> bool:
     """Whether so long a stretch lacks a record. Never while nothing is expected."""
-    return expected is not None and distance_s > FACTOR * expected
+    return expected is not None and distance_s > max(FACTOR * expected, expected + SLACK_S)
 
 
 def is_dim(kind: str, metrics: Mapping[str, object], brightest_w: float) -> bool:

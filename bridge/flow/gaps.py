@@ -20,8 +20,9 @@ from bridge.store.protocols import CadenceRow, DeviceRow, GapRow, GapState, Tx
 
 SETTLE_MS = 60_000
 """How long after it is found a gap is left alone: what is late by itself may come meanwhile."""
+NOTE_EVERY_MS = 60_000
 OUTAGES_FOR_MS = 45 * 86_400_000
-_OUTAGES = "outages"
+_OUTAGES = "gaps.outages"
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class _Outages:
 
     spans: list[list[int]] = field(default_factory=list)
     since_ms: int | None = None
+    noted_ms: int = 0
 
     def touch(self, start_ms: int, end_ms: int) -> bool:
         """Whether part of such a stretch was one."""
@@ -72,6 +74,7 @@ class GapLedger:
     def heard(self, tx: Tx, account: str, at_ms: int, *, well: bool) -> None:
         """Now and then: when the vendor answered last, and whether it does now. Ends an outage or begins one."""
         outages = self._outages.setdefault(account, _Outages())
+        before = list(outages.spans)
         if well and outages.since_ms is not None:
             if at_ms > outages.since_ms:
                 outages.spans.append([outages.since_ms, at_ms])
@@ -80,7 +83,9 @@ class GapLedger:
             outages.since_ms = at_ms
         outages.spans = [span for span in outages.spans if span[1] > at_ms - OUTAGES_FOR_MS]
         heard_ms = at_ms if outages.since_ms is None else outages.since_ms
-        tx.vault.put(account, _OUTAGES, {"spans": outages.spans, "heard_ms": heard_ms})
+        if heard_ms >= outages.noted_ms + NOTE_EVERY_MS or outages.spans != before:
+            outages.noted_ms = heard_ms
+            tx.vault.put(account, _OUTAGES, {"spans": outages.spans, "heard_ms": heard_ms})
 
     # records ----------------------------------------------------------------------------------------------------
 
@@ -90,7 +95,7 @@ class GapLedger:
         """A record that goes to `telemetry`; `before_ms` is the time of the one before it there."""
         account, device = desk.policy.account, row.device
         cadence = desk.tx.cadences.get(account, device) or CadenceRow(account, device)
-        kind = str(desk.device(row).kind)
+        kind = _kind(desk, row)
         cadence.brightest_w = max(cadence.brightest_w, _power_w(metrics))
         dim = is_dim(kind, metrics, cadence.brightest_w)
         if before_ms is not None and ts_ms > before_ms:
@@ -106,7 +111,7 @@ class GapLedger:
         if gap is None or not gap.certain:
             return  # of one that is not certain nobody can tell what a part lacks: it is looked at as a whole, once
         cadence = desk.tx.cadences.get(account, device) or CadenceRow(account, device)
-        dim = is_dim(str(desk.device(row).kind), metrics, cadence.brightest_w)
+        dim = is_dim(_kind(desk, row), metrics, cadence.brightest_w)
         expected = self._expected_s(account, device, cadence.distances)
         pieces = [
             replace(gap, end_ms=ts_ms, end_dim=dim),
@@ -224,6 +229,10 @@ def _wanted(row: GapRow, device: str | None, start_ms: int | None, end_ms: int |
         and (start_ms is None or row.end_ms > start_ms)
         and (end_ms is None or row.start_ms < end_ms)
     )
+
+
+def _kind(desk: Desk, row: DeviceRow) -> str:
+    return str((row.info or {}).get("kind", desk.kind))
 
 
 def _power_w(metrics: Mapping[str, Value]) -> float:

@@ -22,7 +22,7 @@ from bridge.store.protocols import BackfillRow, BackfillState, GapRow, GapState,
 
 log = logging.getLogger("bridge.gaps")
 
-ROUND_S = 15.0
+ROUND_S = 5.0
 AT_ONCE = 200
 """How many gaps of one account are handed to the backfill in one round."""
 AGAIN_MS = (3_600_000, 6 * 3_600_000, 24 * 3_600_000)

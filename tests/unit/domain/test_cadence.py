@@ -41,6 +41,11 @@ def test_one_record_that_is_missing_is_a_hole_and_jitter_is_none():
     assert not is_hole(1e9, None)
 
 
+def test_second_by_second_a_few_that_are_late_are_no_hole():
+    assert not is_hole(9.0, 1.0)
+    assert is_hole(12.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("kind", "metrics", "dim"),
     [
