@@ -85,7 +85,7 @@ class Account:
         history = self.adapter.history
         if history is None:
             return None
-        return Source(history, self.gate.limits(), calling=lambda: self.http.calling)
+        return Source(history, self.gate.limits(), self.gate.planned, calling=lambda: self.http.calling)
 
     def start(self) -> None:
         """Begins to poll."""

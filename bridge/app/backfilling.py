@@ -145,6 +145,11 @@ class Backfilling:
         await self._backfill.start()
         return ref
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._session.connected
+
     async def progress(self, ref: str) -> Progress:
         """How far it is. Raises StoreError."""
         return await self._backfill.progress(ref)

@@ -28,6 +28,7 @@ from bridge.domain.text import dumps, loads
 from bridge.domain.times import parse_rfc3339, unix_ms
 from bridge.flow.backfill_progress import Pace, Progress, progress_of
 from bridge.flow.history import BackfillParams, backfill_ref, wished
+from bridge.flow.schedule import calls_per_s
 from bridge.store.protocols import BackfillRow, BackfillState
 
 ANSWER_S = 15.0
@@ -47,6 +48,7 @@ class Watch:
     again: bool = False
     began: float = field(default_factory=time.monotonic)
     devices: dict[tuple[str, str], tuple[Visit, Device]] = field(default_factory=dict)
+    polling: dict[str, Mapping[tuple[str, str], float]] = field(default_factory=dict)
     first_calls: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -69,7 +71,9 @@ class Watch:
             made = count - self.first_calls.setdefault(account, count)
             step_s = (time.monotonic() - self.began) / made if made > 0 else None
             visit = next((one for one, _ in self.devices.values() if one.settings.id == account), None)
-            paces[account] = Pace(visit.limits if visit is not None else (), step_s)
+            limits = visit.limits if visit is not None else ()
+            polling = self.polling.get(account, {})
+            paces[account] = Pace(limits, step_s, lambda polling=polling: polling)  # type: ignore[misc] # bound now
         return progress_of(rows, self._costs, paces)
 
     def _costs(self, row: BackfillRow) -> Mapping[str, float]:
@@ -131,7 +135,9 @@ async def _learn_costs(watch: Watch) -> list[Visit]:
         found = visits(watch.configuration, archive)
         for visit in found:
             with contextlib.suppress(VendorError):
-                for device in await visit.devices() or ():
+                known = await visit.devices() or []
+                watch.polling[visit.settings.id] = calls_per_s(visit.adapter.poll_tasks(known), visit.limits)
+                for device in known:
                     watch.devices[visit.settings.id, device.native_id] = (visit, device)
     return found
 

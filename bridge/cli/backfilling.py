@@ -111,7 +111,7 @@ async def _read(
         )
         return 0 if await _delivered(work, stop) else 1
     while progress.open and not stop.is_set():
-        line.show(progress)
+        line.show(progress, note="" if work.connected else "the broker is away")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_S)
         progress = await work.progress(ref)

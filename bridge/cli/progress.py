@@ -28,13 +28,15 @@ class ProgressLine:
     _told: str = ""
     _length: int = 0
 
-    def show(self, progress: Progress, now: float | None = None, *, last: bool = False) -> None:
+    def show(
+        self, progress: Progress, now: float | None = None, *, last: bool = False, note: str = ""
+    ) -> None:
         """Shows how far it is now. Without a terminal at most every PLAIN_EVERY_S, and the last one."""
         at = time.monotonic() if now is None else now
         self._seen.append((at, progress.records))
         while len(self._seen) > 2 and self._seen[0][0] < at - RATE_OVER_S:
             self._seen.popleft()
-        text = self.text(progress)
+        text = ", ".join(part for part in (self.text(progress), note) if part)
         if self.live:
             room = max(20, shutil.get_terminal_size().columns - 1)
             line = shortened(text, room)

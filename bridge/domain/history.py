@@ -9,6 +9,9 @@ from datetime import datetime, timedelta
 from bridge.domain.observation import Observation
 from bridge.domain.text import Json
 
+EARLIEST = 2000
+"""The first year that may be asked for: no vendor keeps anything older, and its calendar may not reach further."""
+
 
 @dataclass(frozen=True, slots=True)
 class Period:

@@ -179,7 +179,7 @@ class Backfill:
         """An account begins, or begins anew after `leave`."""
         rows = {row.key: row for row in self._open.values() if row.account == account}
         pace = self._paces.setdefault(account, Pace())
-        pace.limits = tuple(source.limits)
+        pace.limits, pace.planned = tuple(source.limits), source.planned
         self._workers[account] = worker = Worker(account, source, self._around, rows, pace)
         if self._started:
             worker.start()

@@ -7,22 +7,25 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.pace.limits import Limit
+from bridge.pace.limits import PLANNED_FROM_S, Limit, Window
 from bridge.store.protocols import BackfillRow, BackfillState
 
 SMOOTHING = 0.2
 """The weight of the newest step in the mean duration of one."""
 
+Planned = Mapping[tuple[str, str], float]
 Costs = Callable[[BackfillRow], Mapping[str, float]]
 """What one call of a row takes of which limit."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """How one account's steps go. Times are monotonic seconds."""
+    """How one account's steps go, and how many calls a second its polling takes of which limit and key. Times are
+    monotonic seconds."""
 
     limits: Sequence[Limit] = ()
     step_s: float | None = None
+    planned: Callable[[], Planned] = dict
     _last: float | None = None
 
     def step(self, now: float) -> None:
@@ -88,22 +91,32 @@ def _eta_s(
     for account, mine in by_account.items():
         pace = paces.get(account, Pace())
         left = {row.key: max(1, totals[row.key] - row.done) for row in mine}
-        by_budget = max((_budget_s(limit, mine, left, costs) for limit in pace.limits), default=0.0)
+        by_budget = max(
+            (_budget_s(limit, mine, left, costs, pace.planned()) for limit in pace.limits), default=0.0
+        )
         if pace.step_s is None and by_budget == 0.0:
             return None
         ends.append(max(by_budget, (pace.step_s or 0.0) * sum(left.values())))
     return max(ends, default=0.0)
 
 
-def _budget_s(limit: Limit, rows: Sequence[BackfillRow], left: Mapping[int, int], costs: Costs) -> float:
-    """How long the windows of a limit make these calls take, if it is unused now."""
+def _budget_s(
+    limit: Limit, rows: Sequence[BackfillRow], left: Mapping[int, int], costs: Costs, planned: Planned
+) -> float:
+    """How long the windows of a limit make these calls take, if it is unused now and polling takes its part."""
     per_key: dict[str, float] = defaultdict(float)
     for row in rows:
         per_key[row.device if limit.per_key else ""] += left[row.key] * costs(row).get(limit.name, 0.0)
-    calls = max(per_key.values(), default=0.0)
-    waits = [
-        (math.ceil(calls / max(1, window.count - limit.reserve)) - 1) * window.seconds
+    ends = [
+        (math.ceil(calls / _room(limit, window, planned.get((limit.name, key), 0.0))) - 1) * window.seconds
+        for key, calls in per_key.items()
         for window in limit.windows
         if calls > 0
     ]
-    return float(max(waits, default=0.0))
+    return float(max(ends, default=0.0))
+
+
+def _room(limit: Limit, window: Window, planned_per_s: float) -> int:
+    """How many calls of a window are for history (`pace.limits`)."""
+    polling = math.ceil(planned_per_s * window.seconds) if window.seconds >= PLANNED_FROM_S else 0
+    return max(1, window.count - limit.reserve - polling)

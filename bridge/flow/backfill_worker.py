@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -55,10 +55,12 @@ TELLING = (AuthFailed, RateLimited, NotSent)
 
 @dataclass(slots=True)
 class Source:
-    """Where one account's past comes from. `calling` tells whether a call is on its way."""
+    """Where one account's past comes from. `planned`: what polling takes of its `limits`, in calls a second. `calling`
+    tells whether a call is on its way."""
 
     history: History
     limits: Sequence[Limit] = ()
+    planned: Callable[[], Mapping[tuple[str, str], float]] = dict
     calling: Callable[[], bool] = lambda: False
 
 

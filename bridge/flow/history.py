@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from bridge.domain.command import AfterLoss, CommandSpec, Follow, Order, Outcome, Params, Preview, Status
 from bridge.domain.device import Device
 from bridge.domain.errors import Rejection
-from bridge.domain.history import Period
+from bridge.domain.history import EARLIEST, Period
 from bridge.domain.ids import GATEWAY
 from bridge.domain.text import canonical
 from bridge.domain.times import parse_rfc3339
@@ -29,7 +29,6 @@ from bridge.ports import Clock, Effect, VendorAdapter
 from bridge.store.protocols import BackfillRow, BackfillState, Tx
 
 COMMAND = "history"
-EARLIEST = 2000
 _LOOK_S = 600.0
 _FOREVER_S = 1e9
 

@@ -177,6 +177,10 @@ class AccountGate:
         for (name, key), windows in self._table.items():
             windows.planned_per_s = self._planned.get((name, key), 0.0)
 
+    def planned(self) -> Mapping[tuple[str, str], float]:
+        """What was planned."""
+        return self._planned
+
     def usage(self) -> list[Usage]:
         """Every window in use now."""
         now = self._wall.now()

@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bridge.domain.errors import Rejection
-from bridge.domain.history import Period
+from bridge.domain.history import EARLIEST, Period
 
-EARLIEST = 2000
-"""No vendor keeps anything older, and its calendar may not reach further."""
 _NEXT = timedelta(milliseconds=1)
 """What is measured right now belongs to what has come."""
 

@@ -225,7 +225,9 @@ def test_a_running_gateway_is_asked_and_watched(
     follower = verb().run(gateway.file)
     assert follower.wait(90) == 0, follower.tail()
     assert "a gateway has this state database" in follower.told
-    acks = [one.json for one in listener.all("meterbridge/bridge/ack")]
+    ack = "meterbridge/bridge/ack"
+    listener.wait(ack, lambda one: one.json["final"], timeout_s=30)
+    acks = [one.json for one in listener.all(ack)]
     assert [ack["status"] for ack in acks if not ack["duplicate"]] == ["accepted", "sent", "succeeded"]
     until(lambda: complete(listener), 30, "every record has come")
     late = verb().run(gateway.file, "M007")

@@ -66,6 +66,15 @@ def test_the_end_is_where_the_tightest_limit_lets_the_last_call_go(
     assert found.eta_s == pytest.approx(seconds)
 
 
+def test_the_end_leaves_polling_its_part() -> None:
+    rows = [row(1, "A", total=100)]
+    polling = {("requests", ""): 40 / 3600}
+    pace = Pace((SHARED,), step_s=0.0, planned=lambda: polling)
+    assert progress_of(rows, costs, {"home": pace}).eta_s == pytest.approx(3600.0)
+    polling["requests", ""] = 80 / 3600
+    assert progress_of(rows, costs, {"home": pace}).eta_s == pytest.approx(9 * 3600.0)
+
+
 def test_the_end_is_not_before_the_pace_so_far_brings_it() -> None:
     pace = Pace((HOURLY,))
     assert progress_of([row(1, "A", total=10)], costs, {"home": pace}).eta_s is None
