@@ -279,7 +279,7 @@ def print_report(report: dict[str, Any]) -> None:
     worst = report["lag"]["worst"]
     print(
         f"lag:    /metrics, {report['lag']['samples']} samples: at most {1000 * worst[0][0] if worst else 0:.0f} ms "
-        "(taken twice a second: it misses most of what is shorter)"
+        "(the bound of the worst bucket; taken twice a second)"
     )
     probe = report["probe"]
     told = ", ".join(f"{1000 * wait:.0f} ms at {at:.0f} s" for wait, at in probe["worst"][:6])

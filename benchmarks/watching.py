@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 import time
 import urllib.request
@@ -78,6 +80,7 @@ class Gauges:
     usages: list[tuple[float, Usage]] = field(default_factory=list)
     lags_s: list[tuple[float, float]] = field(default_factory=list)
     metrics: str = ""
+    _lag_counts: dict[float, float] = field(default_factory=dict)
 
     def sample(self, began: float, gateway: Process, port: int) -> None:
         """One look at `/proc` and one at `/metrics`."""
@@ -89,6 +92,14 @@ class Gauges:
                 self.metrics = answer.read().decode()
         except OSError:
             return
-        for line in self.metrics.splitlines():
-            if line.startswith("meterbridge_event_loop_lag_seconds "):
-                self.lags_s.append((time.monotonic() - began, float(line.split()[1])))
+        self._look_at_lag(time.monotonic() - began)
+
+    def _look_at_lag(self, at_s: float) -> None:
+        """The bucket of the worst lag since the last look: what it was at most."""
+        found = re.findall(r'meterbridge_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', self.metrics)
+        counts = {float(bound): float(count) for bound, count in found}
+        more = {bound: count - self._lag_counts.get(bound, 0.0) for bound, count in counts.items()}
+        worst = [bound for bound, count in more.items() if count == more.get(math.inf)]
+        if more.get(math.inf) and worst:
+            self.lags_s.append((at_s, min(worst)))
+        self._lag_counts = counts

@@ -291,16 +291,8 @@ def _offer(spec: CommandSpec, confirm: bool) -> Json:
 
 
 def _text(device: Device) -> str:
-    parts = (
-        device.account,
-        device.native_id,
-        device.name,
-        device.model,
-        device.vendor,
-        device.address,
-        device.kind,
-    )
-    return " ".join(part for part in parts if part).lower()
+    texts = (device.account, device.native_id, device.name or "", device.model or "", device.vendor)
+    return f"{' '.join(texts)} {device.address or ''} {device.kind.value}".lower()
 
 
 def _order(device: Device, shown: Shown) -> tuple[Any, ...]:
