@@ -23,7 +23,7 @@ from bridge.pace.limits import Lane, Window
 from bridge.ports import Clock, Effect
 from bridge.vendorkit.exposure import exposed
 from bridge.vendorkit.patience import retry_after_s
-from bridge.vendorkit.transport import NOT_WRITTEN, WireTransport
+from bridge.vendorkit.transport import NOT_WRITTEN, SessionTransport
 
 PATIENCE_S = 60.0
 """Who would have to wait longer for the end of a block is told so instead; only history has that patience."""
@@ -143,7 +143,7 @@ class VendorHttp:
         self._client = httpx.AsyncClient(
             # shorter than the five seconds after which many servers close: a request on a connection that is just
             # being closed would be a lost answer, and a command of unknown outcome, for nothing
-            transport=transport or WireTransport(tls, most=10, idle_s=4.0),
+            transport=transport or SessionTransport(tls, most=10, idle_s=4.0),
             headers={"User-Agent": f"meterbridge/{__version__}", "Accept": "application/json"},
             follow_redirects=False,
             trust_env=False,

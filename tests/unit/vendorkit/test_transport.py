@@ -9,10 +9,11 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import httpx
 import pytest
 
-from bridge.vendorkit.transport import NOT_WRITTEN, WireTransport
+from bridge.vendorkit.transport import NOT_WRITTEN, SessionTransport, translated
 
 HOST = "127.0.0.1"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -71,7 +72,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=WireTransport(most=2), trust_env=False, timeout=5) as one:
+    async with httpx.AsyncClient(transport=SessionTransport(most=2), trust_env=False, timeout=5) as one:
         yield one
 
 
@@ -138,6 +139,59 @@ async def test_a_broken_answer_is_a_lost_one_and_the_request_is_not_repeated(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_kept_connection_that_breaks_does_not_make_a_request_go_out_twice(
+    server: Server, client: httpx.AsyncClient, method: str
+) -> None:
+    await client.request(method, server.url)
+    server.answers, server.hangs_up = [b""], True
+    with pytest.raises(httpx.TransportError) as caught:
+        await client.request(method, server.url)
+    assert not isinstance(caught.value, NOT_WRITTEN)
+    assert len(server.requests) == 2
+    assert server.connections == 1
+
+
+async def test_an_address_leaves_as_it_is_written(server: Server, client: httpx.AsyncClient) -> None:
+    await client.get(f"{server.url}/post%20api/a%2Fb?scope=read%20write&sign=a%2Bb%3D&word=%E4%B8%AD*")
+    (request,) = server.requests
+    assert request.startswith(
+        b"GET /post%20api/a%2Fb?scope=read%20write&sign=a%2Bb%3D&word=%E4%B8%AD* HTTP/1.1\r\n"
+    )
+
+
+async def test_nothing_is_added_to_what_the_vendor_is_to_get(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    await client.post(server.url, headers={"Token": "t"}, content=b"{}")
+    (request,) = server.requests
+    names = {line.partition(b":")[0].lower() for line in request.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]}
+    assert names == {
+        b"host", b"accept", b"accept-encoding", b"connection", b"user-agent", b"token", b"content-length",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (aiohttp.ConnectionTimeoutError(), httpx.ConnectTimeout),
+        (aiohttp.ServerDisconnectedError(), httpx.ReadError),
+        (aiohttp.ClientConnectionResetError(), httpx.ReadError),
+        (aiohttp.ClientConnectionError(), httpx.ReadError),
+        (aiohttp.ClientOSError(), httpx.ReadError),
+        (aiohttp.ClientPayloadError(), httpx.ReadError),
+        (aiohttp.SocketTimeoutError(), httpx.ReadTimeout),
+        (aiohttp.ServerTimeoutError(), httpx.ReadError),
+        (ConnectionResetError(), httpx.ReadError),
+    ],
+)
+def test_only_what_failed_while_connecting_was_certainly_not_sent(
+    error: Exception, kind: type[httpx.HTTPError]
+) -> None:
+    assert type(translated(error)) is kind
+    assert (kind in NOT_WRITTEN) is isinstance(error, aiohttp.ConnectionTimeoutError)
+
+
 async def test_a_connection_that_the_server_closed_meanwhile_is_not_used(
     server: Server, client: httpx.AsyncClient
 ) -> None:
@@ -175,10 +229,10 @@ async def test_a_silent_server_is_a_lost_answer(client: httpx.AsyncClient) -> No
 async def test_who_waits_for_a_connection_too_long_has_sent_nothing() -> None:
     silent = await asyncio.start_server(lambda _reader, _writer: None, HOST, 0)
     url = f"http://{HOST}:{silent.sockets[0].getsockname()[1]}"
-    async with httpx.AsyncClient(transport=WireTransport(most=1), trust_env=False) as client:
+    async with httpx.AsyncClient(transport=SessionTransport(most=1), trust_env=False) as client:
         first = asyncio.ensure_future(client.get(url, timeout=5))
         await asyncio.sleep(0.01)
-        with pytest.raises(httpx.PoolTimeout):
+        with pytest.raises(NOT_WRITTEN):
             await client.get(url, timeout=0.02)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -215,11 +269,11 @@ async def test_a_certificate_that_nobody_vouches_for_means_nothing_was_sent(tmp_
     server = Server()
     await server.start(tls)
     known = ssl.create_default_context(cafile=str(certificate))
-    async with httpx.AsyncClient(transport=WireTransport(known), trust_env=False) as trusting:
+    async with httpx.AsyncClient(transport=SessionTransport(known), trust_env=False) as trusting:
         assert (await trusting.get(server.url)).text == "ok"
         assert (await trusting.get(server.url)).text == "ok"
     assert server.connections == 1
-    async with httpx.AsyncClient(transport=WireTransport(), trust_env=False) as careful:
+    async with httpx.AsyncClient(transport=SessionTransport(), trust_env=False) as careful:
         with pytest.raises(httpx.ConnectError):
             await careful.post(server.url, content=b"secret")
     assert len(server.requests) == 2
