@@ -69,6 +69,8 @@ log = logging.getLogger("bridge")
 STOP_COMMANDS_S = 3.0
 STOP_HISTORY_S = 2.0
 STOP_DRAIN_S = 3.0
+LIGHT_OBSERVATIONS = 8
+"""A push with no more of them is taken in between two turns of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,7 +454,8 @@ class Gateway:
             ]
             return sum(new)
 
-        new = await self.store.run(work)
+        light = sum(len(batch.observations) for batch in batches) <= LIGHT_OBSERVATIONS
+        new = await self.store.run(work, light=light)
         if new:
             self.reporter.asides.told(account, unusable[0][1], new)
 

@@ -25,6 +25,7 @@ from bridge.contract.commands import CommandMessage
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.errors import StoreError
+from bridge.mqtt.fast import FastClient
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.settings import MqttSettings
 from bridge.ports import Clock, Rng
@@ -63,7 +64,9 @@ class Connection:
     born: asyncio.Event = field(default_factory=asyncio.Event)
     birth: int | None = None
     end: str = ""
+    fast: FastClient | None = None
     _json: Properties | None = None
+    _packed: bytes = b""
 
     @property
     def paho(self) -> paho.Client:
@@ -72,6 +75,11 @@ class Connection:
 
     def send(self, publication: Publication) -> int | None:
         """See `publisher.Line`."""
+        if self.fast is not None and self.qos == 1:
+            retain = publication.retain and self.retain_available
+            return self.fast.send(
+                publication.topic, publication.body, retain=retain, properties=self._packed_for(publication)
+            )
         info = self.paho.publish(
             publication.topic,
             publication.body,
@@ -96,6 +104,17 @@ class Connection:
             len(publication.body) + len(publication.topic.encode()) + len(publication.correlation or b"") + 64
         )
         return self.max_packet is not None and size > self.max_packet
+
+    def _packed_for(self, publication: Publication) -> bytes:
+        """The properties as bytes; those of most messages are made once."""
+        properties = self._properties(publication)
+        if properties is None:
+            return b"\x00" if self.protocol == 5 else b""
+        if properties is not self._json:
+            return bytes(properties.pack())  # type: ignore[no-untyped-call] # paho has no types here
+        if not self._packed:
+            self._packed = bytes(properties.pack())  # type: ignore[no-untyped-call] # as above
+        return self._packed
 
     def _properties(self, publication: Publication) -> Properties | None:
         if self.protocol != 5 or publication.body in (b"", b"online", b"offline"):
@@ -297,6 +316,10 @@ class Session:
             logger=logging.getLogger("bridge.mqtt.client"),
         )
         connection = Connection(client, self._protocol, self._settings.window)
+        if self._settings.fast and self._settings.transport == "tcp":
+            connection.fast = FastClient.adopt(
+                connection.paho, lambda mid, reason: self._published(connection, mid, reason)
+            )
         connection.paho.manual_ack_set(True)
         connection.paho.on_message = lambda _client, _data, message: self._received(connection, message)
         connection.paho.on_publish = lambda _client, _data, mid, reason, _properties: self._published(

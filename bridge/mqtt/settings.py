@@ -119,7 +119,8 @@ class DiscoverySettings(Settings):
 
 class MqttSettings(Settings):
     """How the broker is reached and what is published there. `protocol` is 5, or 4 for MQTT 3.1.1; `window`
-    is how many messages may be in flight, unacknowledged."""
+    is how many messages may be in flight, unacknowledged; `fast` False: paho as it is, without our
+    shortcuts."""
 
     url: Annotated[str, AfterValidator(_broker_url)] = "mqtt://localhost:1883"
     username: str | None = None
@@ -133,6 +134,7 @@ class MqttSettings(Settings):
     keepalive: Duration = 30.0
     discovery: DiscoverySettings = DiscoverySettings()
     window: int = Field(default=100, ge=1, le=1000)
+    fast: bool = True
 
     @field_validator("keepalive")
     @classmethod

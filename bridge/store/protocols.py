@@ -774,7 +774,8 @@ class Tx(Protocol):
 class Store(Protocol):
     """Where the transactions run."""
 
-    async def run(self, work: Callable[[Tx], T]) -> T:
+    async def run(self, work: Callable[[Tx], T], *, light: bool = False) -> T:
         """Runs `work` in a transaction and returns its result when that is on disk. What `work` raises undoes all
-        of it and is raised here. Raises StoreError if the disk does not take it."""
+        of it and is raised here. Raises StoreError if the disk does not take it. `light`: it takes well under a
+        millisecond and reads little, so it may run in the event loop."""
         ...
