@@ -10,6 +10,7 @@ import secrets as tokens
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bridge import __version__
 from bridge.app.accounts import Surroundings
@@ -109,6 +110,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._keeping: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._observed: dict[tuple[str, type], Any] = {}
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
         self.http: HttpServer | None = None
@@ -562,7 +564,12 @@ class Gateway:
             )
 
     def _count_observation(self, account: str, observation: Observation) -> None:
-        self.metrics.observations.labels(account, type(observation).__name__.lower()).inc()
+        key = account, type(observation)
+        counter = self._observed.get(key)
+        if counter is None:
+            counter = self.metrics.observations.labels(account, type(observation).__name__.lower())
+            self._observed[key] = counter
+        counter.inc()
         self.fleet.heard(account, observation)
 
     async def _watchdog(self) -> None:

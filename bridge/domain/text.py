@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import MAX_PREC, Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -66,8 +67,12 @@ def number(value: object) -> int | Decimal | None:
 def plain(value: Decimal) -> int | Decimal | None:
     """The same number without trailing zeros and exponent (346.90 → 346.9, 1E+2 → 100); None for NaN, infinity
     and magnitudes (beyond 10^±30) that no meter has and whose digits would only fill memory."""
-    if not value.is_finite():
-        return None
+    return _plain(value) if value.is_finite() else None
+
+
+@lru_cache(maxsize=8192)
+def _plain(value: Decimal) -> int | Decimal | None:
+    """Kept: meters send the same numbers again and again."""
     if value == 0:
         return 0
     if not -30 <= value.adjusted() <= 30:

@@ -47,6 +47,11 @@ class SeriesWatch(Protocol):
         ...
 
 
+Told = tuple[Device, Json, AccountPolicy]
+"""A description, the row's `info` after it, and the rules under which that was made: the same again changes nothing."""
+TOLD_MOST = 2048
+
+
 @dataclass(slots=True)
 class Desk:
     """Everything that taking in an account's observations needs, for the length of one transaction."""
@@ -67,6 +72,7 @@ class Desk:
     anomalies: list[str] = field(default_factory=list)
     fresh: int = 0
     """How many records were published."""
+    told: dict[tuple[str, str], Told] = field(default_factory=dict)
     _rows: dict[str, DeviceRow] = field(default_factory=dict)
 
     @property
@@ -78,7 +84,7 @@ class Desk:
         """The device's row; made if the gateway meets it now."""
         row = self._rows.get(device)
         if row is None:
-            row = self.tx.devices.get(self.policy.account, device) or DeviceRow(
+            row = self.tx.devices.open(self.policy.account, device) or DeviceRow(
                 self.policy.account, device, met_ms=self.now_ms
             )
             row.gone = False
@@ -89,7 +95,7 @@ class Desk:
     def known_row(self, device: str) -> DeviceRow | None:
         """The row of a device that is there: unlike `row`, this brings no device back."""
         if device not in self._rows:
-            kept = self.tx.devices.get(self.policy.account, device)
+            kept = self.tx.devices.open(self.policy.account, device)
             if kept is None or kept.gone:
                 return None
         return self.row(device)
@@ -101,10 +107,22 @@ class Desk:
     def describe(self, device: Device) -> None:
         """Merges a description; publishes `info` if it changed."""
         row = self.row(device.native_id)
-        merged = merge_description(row.info, device, self.policy)
-        if merged != row.info or self.tx.retained.get(self._topic(row, "info")) is None:
-            row.info = merged
-            self.publish_info(row)
+        key = self.policy.account, device.native_id
+        known = self.told.get(key)
+        if known is None or known[0] != device or known[1] is not row.info or known[2] is not self.policy:
+            merged = merge_description(row.info, device, self.policy)
+            row.info = merged if merged != row.info else row.info
+            self._remember(key, (device, row.info, self.policy))
+            if row.info is not merged and self.tx.retained.holds(self._topic(row, "info")):
+                return
+        elif self.tx.retained.holds(self._topic(row, "info")):
+            return
+        self.publish_info(row)
+
+    def _remember(self, key: tuple[str, str], told: Told) -> None:
+        while len(self.told) >= TOLD_MOST:
+            self.told.pop(next(iter(self.told)))
+        self.told[key] = told
 
     def publish_info(self, row: DeviceRow) -> None:
         """`info` of the device and its announcement, as far as they differ from what is published."""
@@ -184,7 +202,7 @@ def retain(
     tx: Tx, topic: str, body: bytes, klass: Class = Class.META, account: str = "", device: str = ""
 ) -> bool:
     """A retained message and its line in the ledger; False if exactly this is published there already."""
-    if tx.retained.get(topic) == body:
+    if tx.retained.holds(topic, body):
         return False
     tx.retained.put(RetainedRow(topic, account, device, body))
     tx.outbox.add(Publication(topic, body, klass, retain=True, account=account, device=device))

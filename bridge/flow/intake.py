@@ -23,7 +23,7 @@ from bridge.domain.observation import (
     Reading,
     Words,
 )
-from bridge.flow.desk import Announces, Desk, SeriesWatch, device_from
+from bridge.flow.desk import Announces, Desk, SeriesWatch, Told, device_from
 from bridge.flow.occurrences import take_alarm, take_availability, take_event
 from bridge.flow.records import take_reading, take_words
 from bridge.flow.roster import Roster
@@ -88,6 +88,7 @@ class Intake:
         self._options = options
         self.confirms: Confirms | None = None
         self.series: SeriesWatch | None = None
+        self._told: dict[tuple[str, str], Told] = {}
         self.is_refusing: Callable[[], bool] = lambda: False
         self.announces: Announces | None = None
         self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
@@ -134,6 +135,7 @@ class Intake:
             infos=self._roster.command_infos,
             state_interval_ms=int(self._options.state_interval_s * 1000),
             flat_metrics=self._options.flat_metrics,
+            told=self._told,
             announces=self.announces,
             series=self.series,
         )

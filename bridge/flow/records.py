@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from bridge.contract import payloads
@@ -22,6 +23,12 @@ from bridge.flow.guard import guard_counters
 from bridge.flow.occurrences import check_conditions, clear_message_alarms, take_event
 from bridge.store.protocols import DeviceRow
 
+_SPECIMENS: dict[type, Value] = {int: 1, Decimal: Decimal(1), bool: True, str: ""}
+_TYPES = {
+    name: frozenset(kind for kind, one in _SPECIMENS.items() if metric.takes(one))
+    for name, metric in METRICS.items()
+}
+"""The types of which every value fits a metric."""
 FUTURE = timedelta(minutes=10)
 _SERIES = "series:"
 CLAIM_MS = 5 * 60 * 1000
@@ -68,7 +75,7 @@ def known_metrics(desk: Desk, metrics: Mapping[str, Value]) -> dict[str, Value]:
     """Only catalogued names with values of their type; anything else is a codec's mistake and is counted."""
     good = {}
     for name, value in metrics.items():
-        if name in METRICS and METRICS[name].takes(value):
+        if type(value) in _TYPES.get(name, ()) or (name in METRICS and METRICS[name].takes(value)):
             good[name] = value
         else:
             desk.anomalies.append(f"metric {name!r} of {desk.policy.vendor} is not in the catalogue")

@@ -289,7 +289,11 @@ class DeviceTable(Protocol):
     """Devices, their state and their clocks."""
 
     def get(self, account: str, device: str) -> DeviceRow | None:
-        """By account and native id."""
+        """By account and native id: a copy of its own."""
+        ...
+
+    def open(self, account: str, device: str) -> DeviceRow | None:
+        """The row to change in this transaction: what is changed must be saved, and nothing of it kept beyond."""
         ...
 
     def save(self, row: DeviceRow) -> None:
@@ -400,6 +404,10 @@ class RetainedTable(Protocol):
 
     def get(self, topic: str) -> bytes | None:
         """The body last published there."""
+        ...
+
+    def holds(self, topic: str, body: bytes | None = None) -> bool:
+        """Whether exactly this (None: anything) is published there."""
         ...
 
     def put(self, row: RetainedRow) -> None:

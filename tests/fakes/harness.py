@@ -218,12 +218,12 @@ class Harness:
         await self.store.run(self.settler.load_open)
         await self.enter_account()
         await self.repair.recall()
-        await self.dispatcher.adopt()
         for account, name in await self.store.run(lambda tx: list(tx.devices.dirty())):
             self.flusher.behind(account, name, 0.0)
         await self.backfill.start()
         self._flushing = asyncio.ensure_future(self.flusher.run())
         await self.announcer.adopt()
+        await self.dispatcher.adopt()  # the last: from here on a script may make the disk fail
         self._announcing = asyncio.ensure_future(self.announcer.run())
         await self.clock.settle()
 

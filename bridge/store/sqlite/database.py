@@ -29,7 +29,7 @@ from bridge.store.sqlite.backfills import SqliteBackfills
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
 from bridge.store.sqlite.gaps import SqliteCadences, SqliteGaps
 from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
-from bridge.store.sqlite.outbox import SqliteOutbox
+from bridge.store.sqlite.outbox import Mark, SqliteOutbox
 from bridge.store.sqlite.room import Room, free_bytes
 from bridge.store.sqlite.salvage import salvage
 from bridge.store.sqlite.tables import (
@@ -44,6 +44,8 @@ T = TypeVar("T")
 MAX_GROUP = 500
 TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
+CACHE_KIB = 16 * 1024
+"""Pages kept in memory: the rows of a fleet that pushes all the time."""
 LIGHT_S = 0.01
 """How long light work may hold the event loop at a time."""
 LOOP_GONE_S = 1.0
@@ -96,6 +98,18 @@ class SqliteTx:
 
     def after_commit(self, done: Done) -> None:
         self.hooks.append(done)
+
+    def begin(self, now_ms: int) -> None:
+        """A commit begins."""
+        self.outbox.begin(now_ms)
+        self.devices.begin()
+        self.retained.begin()
+
+    def rolled_back(self, mark: Mark) -> None:
+        """All or the last part of the commit is undone, to where the outbox was marked."""
+        self.outbox.reset(mark)
+        self.devices.rolled_back()
+        self.retained.rolled_back()
 
 
 @dataclass(slots=True)
@@ -242,7 +256,7 @@ class SqliteStore:
         return group
 
     def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
-        tx.outbox.begin(self._clock_ms())
+        tx.begin(self._clock_ms())
         tx.outbox.restrict(self._room.bound_bytes(self._monotonic(), tx.outbox.waiting_bytes()))
         before, changes = tx.outbox.mark(), db.total_changes
         try:
@@ -261,7 +275,7 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-            tx.outbox.reset(before)
+            tx.rolled_back(before)
             self.failing = str(error)
             self._damage = str(error) if _is_damage(error) else self._damage
             for job in group:
@@ -351,7 +365,7 @@ class SqliteStore:
             if _is_the_disks(error):
                 raise
             db.execute("ROLLBACK TO job")
-            tx.outbox.reset(before)
+            tx.rolled_back(before)
             job.hooks.clear()
             job.added.clear()
             # a future does not take StopIteration
@@ -419,6 +433,7 @@ class SqliteStore:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
+            db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             migrate(db)
         except BaseException:
             db.close()

@@ -40,17 +40,51 @@ def _device(values: Sequence[Any]) -> DeviceRow:
     )
 
 
+CACHED_ROWS = 2048
+"""Rows that are kept in memory, some 10 kB each: those of a large fleet that pushes."""
+
+
 class SqliteDevices:
-    """DeviceTable."""
+    """DeviceTable. Keeps the rows that were opened last; a rollback forgets those it touched."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._kept: dict[tuple[str, str], DeviceRow] = {}
+        self._touched: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        """A commit begins."""
+        self._touched.clear()
+
+    def rolled_back(self) -> None:
+        """What was opened or saved since `begin` may not be what is on disk."""
+        for key in self._touched:
+            self._kept.pop(key, None)
+
+    def open(self, account: str, device: str) -> DeviceRow | None:
+        key = account, device
+        self._touched.add(key)
+        row = self._kept.get(key)
+        if row is None:
+            row = self.get(account, device)
+            if row is not None:
+                self._keep(row)
+        return row
+
+    def _keep(self, row: DeviceRow) -> None:
+        while len(self._kept) >= CACHED_ROWS:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[row.account, row.device] = row
 
     def get(self, account: str, device: str) -> DeviceRow | None:
         values = self._db.execute(_DEVICE + " WHERE account = ? AND device = ?", (account, device)).fetchone()
         return _device(values) if values else None
 
     def save(self, row: DeviceRow) -> None:
+        key = row.account, row.device
+        self._touched.add(key)
+        if self._kept.get(key) is not row:
+            self._kept.pop(key, None)  # another copy of it is the newer one now
         self._db.execute(
             "INSERT OR REPLACE INTO device (account, device, met_ms, info, metrics, clock_ms, prints, available,"
             " said, said_ms, evented, held, dirty, suspect_day, state_ms, gone)"
@@ -106,16 +140,20 @@ def _alarm(values: Sequence[Any]) -> AlarmRow:
 
 
 class SqliteAlarms:
-    """AlarmTable."""
+    """AlarmTable. Knows which devices may have an active alarm: most have none, and each state asks."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._alarmed: set[tuple[str, str]] = set(
+            db.execute("SELECT DISTINCT account, device FROM alarm WHERE cleared_ms IS NULL AND silent = 0")
+        )
 
     def get(self, alarm_id: str) -> AlarmRow | None:
         values = self._db.execute(_ALARM + " WHERE id = ?", (alarm_id,)).fetchone()
         return _alarm(values) if values else None
 
     def save(self, row: AlarmRow) -> None:
+        self._alarmed.add((row.account, row.device))
         self._db.execute(
             "INSERT OR REPLACE INTO alarm (id, account, device, code, severity, raised_ms, document, is_condition,"
             " cleared_ms, silent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -134,6 +172,8 @@ class SqliteAlarms:
         )
 
     def active(self, account: str, device: str) -> Sequence[AlarmRow]:
+        if (account, device) not in self._alarmed:
+            return []
         return self._many(
             " WHERE account = ? AND device = ? AND cleared_ms IS NULL AND silent = 0 ORDER BY raised_ms, id",
             (account, device),

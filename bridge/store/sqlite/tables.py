@@ -75,16 +75,38 @@ class SqliteDeadLetters:
 
 
 class SqliteRetained:
-    """RetainedTable."""
+    """RetainedTable. Knows a fingerprint of every body: what is published again is nearly always the same."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._prints: dict[str, bytes] = {}
+        self._touched: set[str] = set()
+
+    def begin(self) -> None:
+        """A commit begins."""
+        self._touched.clear()
+
+    def rolled_back(self) -> None:
+        """What was written since `begin` may not be what is on disk."""
+        for topic in self._touched:
+            self._prints.pop(topic, None)
+
+    def holds(self, topic: str, body: bytes | None = None) -> bool:
+        known = self._prints.get(topic)
+        if known is None:
+            kept = self.get(topic)
+            if kept is None:
+                return False
+            known = self._prints[topic] = _print(kept)
+        return body is None or known == _print(body)
 
     def get(self, topic: str) -> bytes | None:
         row = self._db.execute("SELECT body FROM retained WHERE topic = ?", (topic,)).fetchone()
         return row[0] if row else None
 
     def put(self, row: RetainedRow) -> None:
+        self._touched.add(row.topic)
+        self._prints[row.topic] = _print(row.body)
         self._db.execute(
             "INSERT INTO retained (topic, account, device, body) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (topic) DO UPDATE SET body = excluded.body",
@@ -92,6 +114,8 @@ class SqliteRetained:
         )
 
     def drop(self, topic: str) -> None:
+        self._touched.add(topic)
+        self._prints.pop(topic, None)
         self._db.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
     def all(self, account: str | None = None, device: str | None = None) -> Sequence[RetainedRow]:
@@ -101,6 +125,10 @@ class SqliteRetained:
             (account, device),
         )
         return [RetainedRow(*row) for row in rows]
+
+
+def _print(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 class SqliteLocks:

@@ -123,8 +123,11 @@ def metrics_of(record: Record) -> dict[str, Value]:
 
 def _converted(fields: Record, converters: _Converters) -> dict[str, Value]:
     found: dict[str, Value] = {}
-    for name, (metric, convert) in converters.items():
-        value = convert(fields.get(name))
+    for name, sent in fields.items():
+        if sent is None or name not in converters:
+            continue
+        metric, convert = converters[name]
+        value = convert(sent)
         if value is not None:
             found[metric] = value
     return found
@@ -158,8 +161,9 @@ class Codec:
     offline_after_s: float
     purchase_unit: str | None = None
 
-    def device(self, record: Record, kind: DeviceKind) -> Device:
-        """The device of a record of 4.1 or 4.2. Raises ValueError without a communication number."""
+    def device(self, record: Record, kind: DeviceKind, metrics: Mapping[str, Value] | None = None) -> Device:
+        """The device of a record of 4.1 or 4.2; `metrics` are the record's where they are known already. Raises
+        ValueError without a communication number."""
         native_id = device_id(record.get("meter_comm_no"))
         info: dict[str, Json] = {name: text for name in _VENDOR_INFO if (text := text_of(record.get(name)))}
         if self.purchase_unit is not None:
@@ -172,7 +176,7 @@ class Codec:
             model=text_of(record.get("device_type_name")) or None,
             manufacturer=text_of(record.get("factory_code")) or None,
             serial=native_id,
-            metrics=tuple(metrics_of(record)),
+            metrics=tuple(metrics_of(record) if metrics is None else metrics),
             vendor_info=info,
             customer_info={name: text for name in _CUSTOMER if (text := text_of(record.get(name)))},
         )
@@ -201,7 +205,7 @@ class Codec:
         reading = self.reading(record, received_at, origin)
         heard_at = instant(record.get("receive_time"), self.zone) or reading.observed_at or received_at
         return [
-            Described(self.device(record, kind)),
+            Described(self.device(record, kind, reading.metrics)),
             reading,
             self.availability(reading.device, heard_at, received_at, origin),
         ]

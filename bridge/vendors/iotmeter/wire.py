@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 
 from bridge.domain.text import Json, dumps, loads, number
 
@@ -71,6 +72,8 @@ def records_of(data: Json) -> list[Record]:
 
 def measured(value: Json) -> int | Decimal | None:
     """A number sent as number or text (Q4), None where it is none or beyond what any device measures."""
+    if type(value) is int:
+        return value if -_LARGEST < value < _LARGEST else None
     found = number(value)
     return found if found is not None and -_LARGEST < found < _LARGEST else None
 
@@ -124,7 +127,13 @@ def instant(value: Json, zone: tzinfo) -> datetime | None:
     Shapes: `2017-04-17`, `2018-08-11 10:37[:56[.…]]`, the same with `T`, with an offset or `Z`. None for
     anything else and for years before 1971 (the platform's "never").
     """
-    match = _TIME.match(value.strip()) if isinstance(value, str) else None
+    return _instant(value, zone) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _instant(text: str, zone: tzinfo) -> datetime | None:
+    """Kept: a push tells the same time several times, a platform's clock that of many meters."""
+    match = _TIME.match(text.strip())
     if match is None:
         return None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
