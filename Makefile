@@ -7,13 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test check run format documents  clean install-systemd
+.PHONY: help demo test check run format documents bench soak clean install-systemd
 
 help:
 	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
 	@echo "make test    all tests (sets everything up, also installs Mosquitto and Chromium where they are missing)"
 	@echo "make check   static checks: format, lint, types, import rules"
 	@echo "make run CONFIG=config.yaml    the gateway"
+	@echo "make bench   the gateway beside a reference, a naive script and Node-RED (about five minutes)"
+	@echo "make soak    a quarter of an hour of pushes, with memory watched"
 	@echo "make format  formats the code"
 	@echo "make install-systemd    installs into /opt/meterbridge, with unit and example configuration (as root)"
 	@echo "make documents  makes docs/asyncapi.yaml and docs/schemas again, after a change of payloads or commands"
@@ -32,6 +34,13 @@ check: $(VENV)/.dev
 
 run: $(VENV)/.demo
 	@$(BIN)/meterbridge run -c $(or $(CONFIG),config.yaml)
+
+bench: $(VENV)/.dev test-programs
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.throughput $(ARGS)
+
+soak: $(VENV)/.dev test-programs
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.soak $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format bridge tests

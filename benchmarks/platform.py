@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho
 
 PATH = "/api/Data/MeterData/Add"
 RETRY_S = 0.25
@@ -38,7 +41,7 @@ _BODY = (
 def reading(meter: str, number: int) -> bytes:
     """The body of a meter's n-th reading: `gas_volume` is n, and its time grows with n (UTC+8, the platform's)."""
     at = FIRST + timedelta(milliseconds=number)
-    text = at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at.microsecond // 1000:03d}"
+    text = at.isoformat(" ", "milliseconds").partition("+")[0]
     return (_BODY % (meter, text, text, number)).encode()
 
 
@@ -54,6 +57,7 @@ class Pushed:
     taken: dict[str, list[int]] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
+    sent_at: dict[tuple[str, int], float] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
 
@@ -84,8 +88,7 @@ class _Lane(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self._wire = transport  # type: ignore[assignment] # uvloop's are no subclass
         self._buffer = b""
         self._next()
 
@@ -119,6 +122,11 @@ class _Lane(asyncio.Protocol):
     def open(self) -> None:
         """Connects, and again until it is connected."""
         self._connect()
+
+    def rest(self) -> None:
+        """Ends it if nothing is under way."""
+        if not self._request:
+            self._load.done(self)
 
     def close(self) -> None:
         if self._wire is not None:
@@ -158,10 +166,15 @@ class _Lane(asyncio.Protocol):
         if self._load.over():
             self._load.done(self)
             return
-        meter, number = self._mine[self._turn % len(self._mine)], self._turn // len(self._mine) + 1
+        meter, number = (
+            self._mine[self._turn % len(self._mine)],
+            self._turn // len(self._mine) + self._load.first,
+        )
         body = self._load.body(meter, number)
         self._request = self._load.head % len(body) + body
         self._sent_at = time.monotonic()
+        if self._load.keep_times:
+            self._load.pushed.sent_at[meter, number] = self._sent_at
         self._due = self._due + self._load.step_s if self._load.step_s else self._sent_at
         self._send()
 
@@ -170,7 +183,10 @@ class _Lane(asyncio.Protocol):
             self._wire.write(self._request)
 
     def _taken(self) -> None:
-        meter, number = self._mine[self._turn % len(self._mine)], self._turn // len(self._mine) + 1
+        meter, number = (
+            self._mine[self._turn % len(self._mine)],
+            self._turn // len(self._mine) + self._load.first,
+        )
         pushed = self._load.pushed
         pushed.taken[meter].append(number)
         if self._sent_at is not None:
@@ -191,13 +207,16 @@ class Load:
         connections: int = 64,
         rate: float = 0.0,
         seconds: float = 0.0,
+        first: int = 1,
         body: Callable[[str, int], bytes] = reading,
     ) -> None:
+        """`first`: the number of each meter's first reading."""
         parts = urlsplit(url)
         self.host, self.port = str(parts.hostname), int(parts.port or 80)
         self.body = body
         lines = (f"POST {parts.path}{PATH} HTTP/1.1", f"Host: {self.host}", "Content-Type: application/json")
         self.head = ("\r\n".join(lines) + "\r\nContent-Length: %d\r\n\r\n").encode()
+        self.first = first
         self._connections = min(connections, len(meters))
         self._meters = list(meters)
         self.step_s = self._connections / rate if rate else 0.0
@@ -208,6 +227,7 @@ class Load:
         self._finished = asyncio.Event()
         self.began = 0.0
         self.gives_up_at = float("inf")
+        self.keep_times = False
         self.pushed = Pushed({meter: [] for meter in meters})
 
     def over(self) -> bool:
@@ -244,6 +264,8 @@ class Load:
             await asyncio.sleep(0.05)
         self.pushed.ended = time.monotonic()
         self.gives_up_at = time.monotonic() + last_answers_s
+        for lane in list(self._lanes):
+            lane.rest()
         try:
             await asyncio.wait_for(self._finished.wait(), last_answers_s)
         finally:
@@ -260,6 +282,36 @@ def percentile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
+class _Arrivals:
+    """When the messages of the readings came to a subscriber."""
+
+    def __init__(self, port: int) -> None:
+        self._came: list[tuple[float, bytes]] = []
+        ready = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe("+/gas/+/telemetry", qos=0)
+        self._client.on_subscribe = lambda *_: ready.set()
+        self._client.on_message = lambda _client, _data, message: self._came.append(
+            (time.monotonic(), message.payload)
+        )
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        ready.wait(10)
+
+    def latencies_s(self, pushed: Pushed) -> list[float]:
+        """From the sending of a push to the arrival of its message, of all that have arrived."""
+        time.sleep(1)
+        self._client.disconnect()
+        self._client.loop_stop()
+        found = []
+        for at, payload in self._came:
+            record = json.loads(payload)
+            sent_at = pushed.sent_at.get((record["device"], int(record["metrics"]["gas_volume"])))
+            if sent_at is not None:
+                found.append(at - sent_at)
+        return found
+
+
 def main() -> None:
     """See the module's first lines."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.platform", description=__doc__)
@@ -270,7 +322,12 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="pushes a second; 0: as fast as it is answered"
     )
+    parser.add_argument("--first", type=int, default=1, help="the number of each meter's first reading")
+    parser.add_argument(
+        "--subscribe", type=int, default=0, metavar="PORT", help="also measure the arrival at this broker"
+    )
     chosen = parser.parse_args()
+    arrivals = _Arrivals(chosen.subscribe) if chosen.subscribe else None
 
     async def go() -> Pushed:
         load = Load(
@@ -279,7 +336,9 @@ def main() -> None:
             connections=chosen.connections,
             rate=chosen.rate,
             seconds=chosen.seconds,
+            first=chosen.first,
         )
+        load.keep_times = arrivals is not None
         return await load.run()
 
     try:
@@ -296,6 +355,8 @@ def main() -> None:
         "p99_ms": round(percentile(latencies, 0.99) * 1000, 2),
         "others": dict(pushed.others),
     }
+    if arrivals is not None:
+        told["arrival_p99_ms"] = round(percentile(arrivals.latencies_s(pushed), 0.99) * 1000, 2)
     print(json.dumps(told), flush=True)
 
 

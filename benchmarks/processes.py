@@ -49,7 +49,9 @@ class Process:
     def wait_line(self, prefix: str, timeout_s: float = 60.0) -> str:
         """What follows `prefix` in the first line of its output that begins so. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline and self.child.poll() is None:
+        alive = True
+        while time.monotonic() < deadline and alive:
+            alive = self.child.poll() is None  # what it wrote as its last is read all the same
             for line in self.output.read_text(errors="replace").splitlines():
                 if line.startswith(prefix):
                     return line.removeprefix(prefix)
@@ -103,6 +105,15 @@ def usage(pid: int) -> Usage | None:
         cpu_s=(int(ticks[11]) + int(ticks[12])) / _TICKS_PER_S,
         threads=int(told["Threads"]),
     )
+
+
+def bytes_written(pid: int) -> int:
+    """Bytes that the process has caused to be sent to the disk, from `/proc/PID/io`; 0 where that may not be read."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return int(dict(line.split(": ") for line in lines)["write_bytes"])
 
 
 def start_broker(folder: Path, port: int) -> Process:

@@ -26,6 +26,8 @@ READ_ROWS = 500
 REFUSED_FOR_GOOD = frozenset({0x87, 0x90, 0x95, 0x99, 0x9B})
 """PUBACK reasons that repeating does not change: not authorised, topic, size, payload format, QoS."""
 RETRY_S = 1.0
+CONFIRM_WAIT_S = 0.02
+"""Confirmations that come so soon after each other share a commit: each writes some pages, perhaps to an SD card."""
 SETTLED_S = 5.0
 CAREFUL_AFTER = 2
 GIVEN_UP_AFTER = 4
@@ -278,6 +280,7 @@ class Publisher:
     async def _keep_confirming(self) -> None:
         while True:
             await self._confirm_wake.wait()
+            await self._clock.sleep(CONFIRM_WAIT_S)
             self._confirm_wake.clear()
             seqs, self._confirmed = self._confirmed, []
             refused, self._given_up = self._given_up, []

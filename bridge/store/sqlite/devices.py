@@ -40,6 +40,15 @@ def _device(values: Sequence[Any]) -> DeviceRow:
     )
 
 
+_CHANGED = (
+    "met_ms", "info", "metrics", "clock_ms", "prints", "available", "said", "said_ms", "evented", "held", "dirty",
+    "suspect_day", "state_ms", "gone",
+)  # fmt: skip
+_SAVE = (
+    f"INSERT INTO device (account, device, {', '.join(_CHANGED)}) VALUES (?, ?{', ?' * len(_CHANGED)})"  # noqa: S608 - fixed
+    f" ON CONFLICT (account, device) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _CHANGED)}"
+)
+"""In place: a replaced row would move to another page."""
 CACHED_ROWS = 2048
 """Rows that are kept in memory, some 10 kB each: those of a large fleet that pushes."""
 
@@ -86,9 +95,7 @@ class SqliteDevices:
         if self._kept.get(key) is not row:
             self._kept.pop(key, None)  # another copy of it is the newer one now
         self._db.execute(
-            "INSERT OR REPLACE INTO device (account, device, met_ms, info, metrics, clock_ms, prints, available,"
-            " said, said_ms, evented, held, dirty, suspect_day, state_ms, gone)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _SAVE,
             (
                 row.account,
                 row.device,
