@@ -39,7 +39,8 @@ log = logging.getLogger("bridge.backfill")
 BROKER_S = 15.0
 REFUSED_S = 3.0
 """A broker that is just being restarted may be there at the second try."""
-STOP_S = 2.0
+STOP_S = 15.0
+"""Longer than a gateway has: an answer that is on its way need not be asked for again."""
 
 
 class NoBroker(BridgeError):
