@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,11 @@ def command(identity: str, *, account: str = "shop", **values: Any) -> Callable[
             writes=True,
             has_id=True,
         )
-        tx.journal.insert(row)
+        for name, value in values.items():
+            setattr(row, name, value)
+        # what a command is stands from the start, what becomes of it comes with the second step
+        row.key = tx.journal.insert(replace(row, state=CommandState.ACCEPTED, last_ack=None))
         if values:
-            for name, value in values.items():
-                setattr(row, name, value)
             row.updated_ms = AT_MS + 1000
             tx.journal.save(row, "done")
 

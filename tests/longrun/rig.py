@@ -36,6 +36,7 @@ from bridge.vendorkit.spec import Kit
 from bridge.vendors import VENDORS
 from tests.contract.cases import CASES
 from tests.fakes.harness import SPOOL_BYTES, START, Harness, HarnessClock, Published
+from tests.unit.pace.bench import most_in_any
 
 QUIET_ROUNDS = 6
 
@@ -206,10 +207,6 @@ def utc(text: str) -> datetime:
 
 def most_within(calls: list[Call], seconds: float, pattern: str = "") -> int:
     """The largest number of matching calls that arrived in any stretch that long."""
-    times = sorted(call.at for call in calls if re.search(pattern, f"{call.path}?{call.query}"))
-    most = first = 0
-    for last, at in enumerate(times):
-        while at - times[first] >= seconds - 1e-5:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
+    return most_in_any(
+        (call.at for call in calls if re.search(pattern, f"{call.path}?{call.query}")), seconds
+    )
