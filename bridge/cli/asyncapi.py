@@ -192,18 +192,12 @@ def _ref(*path: str) -> dict[str, str]:
 
 
 def _message(name: str, title: str) -> dict[str, Any]:
-    if name in _PLAIN:
-        return {
-            "name": name,
-            "title": title,
-            "contentType": "text/plain",
-            "payload": _ref("components", "schemas", name),
-        }
-    binding = {"payloadFormatIndicator": 1, "contentType": "application/json", "bindingVersion": "0.2.0"}
+    content_type = "text/plain" if name in _PLAIN else "application/json"
+    binding = {"payloadFormatIndicator": 1, "contentType": content_type, "bindingVersion": "0.2.0"}
     return {
         "name": name,
         "title": title,
-        "contentType": "application/json",
+        "contentType": content_type,
         "payload": _ref("components", "schemas", name),
         "bindings": {"mqtt": binding},
     }

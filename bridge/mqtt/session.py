@@ -46,6 +46,9 @@ SETTLED_S = 5.0
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux has it."""
 
+JSON, WORDS = "application/json", "text/plain"
+PRESENCE = (b"online", b"offline")
+
 Admit = Callable[[CommandMessage], Awaitable[None]]
 
 
@@ -65,7 +68,8 @@ class Connection:
     birth: int | None = None
     end: str = ""
     fast: FastClient | None = None
-    _json: Properties | None = None
+    _json: Properties = field(default_factory=lambda: _described(PacketTypes.PUBLISH, JSON))
+    _words: Properties = field(default_factory=lambda: _described(PacketTypes.PUBLISH, WORDS))
     _packed: bytes = b""
 
     @property
@@ -117,18 +121,14 @@ class Connection:
         return self._packed
 
     def _properties(self, publication: Publication) -> Properties | None:
-        if self.protocol != 5 or publication.body in (b"", b"online", b"offline"):
+        """What tells a subscriber how to read the payload; none where there is nothing to read."""
+        if self.protocol != 5 or not publication.body:
             return None
-        if publication.correlation is None and self._json is not None:
-            return self._json
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho has no types here
-        properties.PayloadFormatIndicator = 1
-        properties.ContentType = "application/json"
         if publication.correlation is not None and publication.klass is Class.ACK:
+            properties = _described(PacketTypes.PUBLISH, JSON)
             properties.CorrelationData = publication.correlation
             return properties
-        self._json = properties
-        return properties
+        return self._words if publication.body in PRESENCE else self._json
 
 
 class Session:
@@ -349,7 +349,10 @@ class Session:
         return connection
 
     def _will(self) -> aiomqtt.Will:
-        return aiomqtt.Will(self._topics.bridge("status"), b"offline", qos=1, retain=True)
+        properties = _described(PacketTypes.WILLMESSAGE, WORDS) if self._protocol == 5 else None
+        return aiomqtt.Will(
+            self._topics.bridge("status"), b"offline", qos=1, retain=True, properties=properties
+        )
 
     def _connect_properties(self) -> Properties | None:
         if self._protocol != 5:
@@ -499,6 +502,13 @@ class Session:
                 return
             else:
                 return
+
+
+def _described(packet: int, content_type: str) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call] # paho has no types here
+    properties.PayloadFormatIndicator = 1
+    properties.ContentType = content_type
+    return properties
 
 
 def _read_connack(connection: Connection, flags: Any, properties: Properties | None) -> None:
