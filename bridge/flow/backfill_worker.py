@@ -49,6 +49,7 @@ UNREADABLE_TRIES = 3
 STORE_RETRY_S = 1.0
 LOOK_S = 60.0
 ROOM_LOOK_S = 1.0
+STOP_LOOK_S, QUIET_LOOKS = 0.05, 3
 TELLING = (AuthFailed, RateLimited, NotSent)
 """What tells something of the account. A lost answer of a history may be that of its endpoint alone; polling knows."""
 
@@ -139,12 +140,12 @@ class Worker:
             self._keeper.cancel()
         tasks = [running.task for running in self._running.values()]
         deadline = self.around.clock.monotonic() + grace_s
-        while any(not task.done() for task in tasks):
-            await asyncio.wait(tasks, timeout=0.05)
-            if not self.source.calling() or self.around.clock.monotonic() >= deadline:
-                break
-        if any(not task.done() for task in tasks):
-            await asyncio.wait(tasks, timeout=0.1)  # an answer that has just come is still being taken in
+        quiet = 0
+        while any(not task.done() for task in tasks) and quiet < QUIET_LOOKS:
+            await asyncio.wait(tasks, timeout=STOP_LOOK_S)
+            # a call may have left since the last look, or its answer is just being taken in
+            waited_for = self.source.calling() and self.around.clock.monotonic() < deadline
+            quiet = 0 if waited_for else quiet + 1
         for task in tasks:
             task.cancel()
         ends = [*tasks, *([self._keeper] if self._keeper is not None else [])]
