@@ -7,14 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test check run format documents bench soak clean install-systemd
+.PHONY: help demo test check run format documents crash bench soak clean install-systemd
 
 help:
 	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
 	@echo "make test    all tests (sets everything up, also installs Mosquitto and Chromium where they are missing)"
 	@echo "make check   static checks: format, lint, types, import rules"
 	@echo "make run CONFIG=config.yaml    the gateway"
-	@echo "make bench   the gateway beside a reference, a naive script and Node-RED (about five minutes)"
+	@echo "make crash   kill -9 at 320 moments while money and switches are under way (about ten minutes)"
+	@echo "make bench   the gateway beside a reference, a naive script and Node-RED; commands there and back (seven minutes)"
 	@echo "make soak    a quarter of an hour of pushes, with memory watched"
 	@echo "make format  formats the code"
 	@echo "make install-systemd    installs into /opt/meterbridge, with unit and example configuration (as root)"
@@ -38,6 +39,7 @@ run: $(VENV)/.demo
 bench: $(VENV)/.dev test-programs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.throughput $(ARGS)
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.commands
 
 soak: $(VENV)/.dev test-programs
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.soak $(ARGS)
@@ -63,6 +65,9 @@ install-systemd:
 	install -d -m 0700 $(DESTDIR)/etc/meterbridge/secrets
 	@test -n "$(DESTDIR)" || systemctl daemon-reload
 	@echo "next: write /etc/meterbridge/config.yaml (beside it: config.example.yaml), then systemctl enable --now meterbridge"
+
+crash: $(VENV)/.dev test-programs
+	@PATH="$$PATH:/usr/sbin" METERBRIDGE_KILLS=$(or $(KILLS),320) $(BIN)/python -m pytest -q -s tests/crash/test_money_survives_kills.py
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -213,6 +213,8 @@ class Script:
     slow_s: float = 0.0
     hangs: bool = False
     outcome: Outcome | None = None
+    queues: Json = None
+    """The name of a task that the vendor makes, whether or not its answer arrives; it bears the command's id."""
 
 
 def lost(*, acted: bool) -> Script:
@@ -257,6 +259,13 @@ def taken(ref: Json) -> Script:
     return Script(acts=False, outcome=Outcome(Status.SENT, vendor_ref=ref))
 
 
+def queued(ref: Json, *, answered: bool) -> Script:
+    """The vendor makes a task that does it; a probe finds it by the command's id."""
+    if answered:
+        return Script(queues=ref, outcome=Outcome(Status.SENT, vendor_ref=ref))
+    return Script(queues=ref, after=LostAnswer("no answer", native_code=504))
+
+
 @dataclass
 class FakeVendor:
     """Implements `ports.VendorAdapter`. `will` scripts the next calls of a command, in order; without a script all
@@ -271,6 +280,7 @@ class FakeVendor:
     previewed: list[str] = field(default_factory=list)
     states: dict[str, dict[str, Value]] = field(default_factory=dict)
     tasks: dict[Json, Outcome | None] = field(default_factory=dict)
+    task_of: dict[str, Json] = field(default_factory=dict)
     answers_probes: bool = True
     probe_error: Exception | None = None
     under_way: dict[str, int] = field(default_factory=dict)
@@ -320,6 +330,9 @@ class FakeVendor:
             await effect.leaving(
                 {"method": "POST", "url": "https://vendor.example.invalid/send", "body": order.id}
             )
+        if script.queues is not None:
+            self.tasks.setdefault(script.queues, None)
+            self.task_of[order.id] = script.queues
         if script.acts:
             self._act(order)
         if script.slow_s:
@@ -366,6 +379,9 @@ class FakeVendor:
             return None
         if order.vendor_ref is not None and order.vendor_ref in self.tasks:
             return self.tasks[order.vendor_ref]
+        if order.id in self.task_of:
+            ref = self.task_of[order.id]
+            return self.tasks[ref] or Outcome(Status.SENT, vendor_ref=ref)
         if order.spec.name == "recharge":
             return Outcome(Status.SUCCEEDED) if self.times(order.id) else None
         if order.spec.name == "breaker" and order.device is not None:

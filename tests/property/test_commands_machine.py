@@ -22,7 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bridge.contract.commands import CommandMessage
 from bridge.domain.command import Outcome, Status
 from bridge.domain.errors import LostAnswer, StoreError
-from bridge.domain.observation import Origin
+from bridge.domain.observation import Batch, Confirmation, Observation, Origin
+from bridge.domain.times import rfc3339
 from tests.fakes.harness import Harness
 from tests.fakes.vendor import (
     Done,
@@ -33,6 +34,7 @@ from tests.fakes.vendor import (
     never_left,
     not_sent,
     offline,
+    queued,
     rate_limited,
     refused,
     taken,
@@ -69,6 +71,9 @@ def _script(kind: str, number: int) -> Script:
         "fault, done": Script(after=RuntimeError("a bug"), acts=True),
         "fault before": never_left(RuntimeError("a bug")),
         "taken": taken(f"task-{number}"),
+        "queued": queued(f"task-{number}", answered=True),
+        "queued slowly": _slow(queued(f"task-{number}", answered=True), before=False),
+        "queued, lost": queued(f"task-{number}", answered=False),
     }
     return made[kind]
 
@@ -84,6 +89,13 @@ SCRIPTS = st.just(["fine"]) | st.lists(
     min_size=1,
     max_size=2,
 )  # fmt: skip
+
+TASKS = st.lists(
+    st.sampled_from(["queued", "queued slowly", "queued, lost", "lost", "hangs", "never left"]),
+    min_size=1,
+    max_size=2,
+)
+"""What becomes of a command that the vendor queues."""
 
 WITHOUT_ID = -1
 ORDERS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -148,7 +160,7 @@ class Commands(RuleBasedStateMachine):
         self, command: str, device: str, payload: dict[str, Any], most: int, scripts: list[str]
     ) -> None:
         self.number += 1
-        if command in ("valve", "calibrate"):
+        if command == "calibrate":
             scripts = ["taken"]
         self.harness.vendor.will(command, *(_script(kind, self.number) for kind in scripts))
         pulse_s = 100 + self.number if payload.get("delay_s") == WITHOUT_ID else None
@@ -162,6 +174,7 @@ class Commands(RuleBasedStateMachine):
         kind=st.sampled_from(sorted(ORDERS)),
         device=st.sampled_from(DEVICES),
         scripts=SCRIPTS,
+        tasks=TASKS,
         trouble=st.sampled_from(
             [
                 "none",
@@ -172,6 +185,8 @@ class Commands(RuleBasedStateMachine):
                 "lock",
                 "lock, unlock",
                 "shows",
+                "reported",
+                "expires",
                 "crash",
             ]
         ),
@@ -179,10 +194,37 @@ class Commands(RuleBasedStateMachine):
         seconds=st.sampled_from([0.0, 1.0, 8.0, 62.0, 700.0]),
     )
     def order(
-        self, kind: str, device: str, scripts: list[str], trouble: str, transactions: int, seconds: float
+        self,
+        kind: str,
+        device: str,
+        scripts: list[str],
+        tasks: list[str],
+        trouble: str,
+        transactions: int,
+        seconds: float,
     ) -> None:
         """A command, and what happens to it before its answer comes."""
         command, payload, most = ORDERS[kind]
+        if command == "valve":
+            scripts = tasks
+        if trouble == "expires":
+            payload = {**payload, "expires_at": rfc3339(self.harness.at(float(transactions)))}
+        self._prepare(trouble, transactions)
+        self._send(command, device, payload, most, scripts)
+        if "lock" in trouble:
+            self.lock("lock", device)
+        if "unlock" in trouble:
+            self.lock("unlock", None)
+        if trouble == "shows":
+            self.show(device, payload.get("state", "on"))
+        if trouble == "reported":
+            self.report(f"task-{self.number}")
+        if trouble == "crash":
+            self.crash()
+        self.run(self._wait(seconds))
+
+    def _prepare(self, trouble: str, transactions: int) -> None:
+        """What is to go wrong at a moment that is still to come."""
         if trouble == "fails":
             self.fail_to_write(after=transactions, times=3)
         if trouble == "dies":
@@ -191,16 +233,8 @@ class Commands(RuleBasedStateMachine):
             self._when_done(lambda: self.fail_to_write(after=0, times=transactions))
         if trouble == "dies when done":
             self._when_done(lambda: self.die_soon(1, after=bool(transactions % 2)))
-        self._send(command, device, payload, most, scripts)
-        if "lock" in trouble:
-            self.lock("lock", device)
-        if "unlock" in trouble:
-            self.lock("unlock", None)
-        if trouble == "shows":
-            self.show(device, payload.get("state", "on"))
-        if trouble == "crash":
-            self.crash()
-        self.run(self._wait(seconds))
+        if trouble == "reported":
+            self._when_done(lambda: self.report(f"task-{self.number}"))
 
     @precondition(lambda self: self.sent)
     @rule(how=st.sampled_from(["redelivered", "again", "for something else"]), data=st.data())
@@ -255,6 +289,33 @@ class Commands(RuleBasedStateMachine):
     def show(self, device: str, state: str) -> None:
         self.run(self._show(device, state))
 
+    def report(self, ref: str) -> None:
+        """The vendor's own word on a task, perhaps before the answer that names it, and as often as it likes."""
+        word = Confirmation(
+            vendor_ref=ref,
+            native_state=3,
+            received_at=self.harness.clock.now(),
+            command_id=None,
+            device="D1",
+            data={"ctrl_id": ref},
+            commands=frozenset({"valve", "calibrate"}),
+            replaces=frozenset(),
+        )
+        if self.loop.is_running():
+            task = asyncio.ensure_future(self.harness.intake.take("home", [Batch((word,))]))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        else:
+            self.run(self._take(word))
+
+    @precondition(lambda self: self.sent)
+    @rule(number=st.integers(1, 30), done=st.booleans())
+    def report_later(self, number: int, done: bool) -> None:
+        ref = f"task-{min(number, self.number)}"
+        tasks = self.harness.vendor.tasks
+        if done and ref in tasks and tasks[ref] is None:
+            tasks[ref] = Outcome(Status.SUCCEEDED)
+        self.report(ref)
+
     @rule(status=st.sampled_from([Status.SUCCEEDED, Status.FAILED, None]), answers=st.booleans())
     def change_the_world(self, status: Status | None, answers: bool) -> None:
         for ref, outcome in self.harness.vendor.tasks.items():
@@ -284,8 +345,10 @@ class Commands(RuleBasedStateMachine):
         await self._revive()
 
     async def _show(self, device: str, state: str) -> None:
-        reading = self.harness.reading({"switch_state": state}, device=device, origin=Origin.PUSH)
-        task = asyncio.ensure_future(self.harness.take(reading))
+        await self._take(self.harness.reading({"switch_state": state}, device=device, origin=Origin.PUSH))
+
+    async def _take(self, observation: Observation) -> None:
+        task = asyncio.ensure_future(self.harness.take(observation))
         await self.harness.clock.settle()
         if task.done() and task.exception() is not None:
             assert isinstance(task.exception(), StoreError)
