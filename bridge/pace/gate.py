@@ -19,6 +19,7 @@ from bridge.pace.limits import TRANSIT_S, Lane, Limit, SlidingWindows, Slots, Us
 from bridge.ports import Clock
 
 PERSIST_FROM_S = 10.0
+TURN_EVERY, STARVED_S = 10, 60.0
 SHARED_LOOK_S = 0.25
 """How often a call that waits for another account's call to end looks whether it has."""
 
@@ -78,6 +79,7 @@ class _Waiter:
     number: int
     uses: Sequence[SlidingWindows] = field(compare=False)
     granted: asyncio.Future[list[float]] = field(compare=False)
+    since: float = field(compare=False)
 
 
 class AccountGate:
@@ -110,6 +112,7 @@ class AccountGate:
         self._shared = shared if shared is not None else {}
         self._waiting: list[_Waiter] = []
         self._count = 0
+        self._commands_since = 0
         self._timer: asyncio.Task[None] | None = None
         self._timer_due = math.inf
         self.changes = 0
@@ -225,7 +228,7 @@ class AccountGate:
     async def _wait(self, windows: Sequence[SlidingWindows], lane: Lane) -> list[float]:
         self._count += 1
         future: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(lane, self._count, windows, future)
+        waiter = _Waiter(lane, self._count, windows, future, self._wall.now())
         heapq.heappush(self._waiting, waiter)
         self._pump()
         try:
@@ -246,17 +249,34 @@ class AccountGate:
         soonest = math.inf
         left: list[_Waiter] = []
         while self._waiting:
-            waiter = heapq.heappop(self._waiting)
-            wait = max((one.wait_s(now, waiter.lane) for one in waiter.uses), default=0.0)
+            waiter, lane = self._next(now)
+            wait = max((one.wait_s(now, lane) for one in waiter.uses), default=0.0)
             if wait > 0:
                 soonest = min(soonest, SHARED_LOOK_S if _is_shared_hold(waiter, wait) else wait)
                 left.append(waiter)
             elif not waiter.granted.done():
-                waiter.granted.set_result([one.reserve(now, waiter.lane) for one in waiter.uses])
+                waiter.granted.set_result([one.reserve(now, lane) for one in waiter.uses])
                 self.changes += 1
+                self._commands_since = self._commands_since + 1 if waiter.lane is Lane.COMMAND else 0
         self._waiting = left
         if soonest < math.inf:
             self._set_timer(now + soonest)
+
+    def _next(self, now: float) -> tuple[_Waiter, Lane]:
+        """The most urgent one that waits, and the lane as which it counts. While commands take slot after slot, every
+        TURN_EVERY-th goes to who has waited for STARVED_S: a thousand commands must not end the polling."""
+        if self._commands_since >= TURN_EVERY - 1:
+            starved = [
+                one for one in self._waiting if one.lane is not Lane.COMMAND and now - one.since >= STARVED_S
+            ]
+            if starved:
+                self._commands_since = 0
+                chosen = min(starved)
+                self._waiting = [one for one in self._waiting if one is not chosen]
+                heapq.heapify(self._waiting)
+                return chosen, Lane.COMMAND
+        waiter = heapq.heappop(self._waiting)
+        return waiter, waiter.lane
 
     def _set_timer(self, due: float) -> None:
         if self._timer is not None and not self._timer.done():
