@@ -187,13 +187,15 @@ def send(
       meterbridge send --url mqtt://localhost:1883 bridge lock account=shop reason='work on the line'
     """
     from bridge.cli.broker import BrokerChoice
-    from bridge.cli.orders import Wish, read_words
+    from bridge.cli.orders import Wish, read_words, typed
     from bridge.cli.sending import send as work
 
     if broker["path"] is None and broker["url"] is None:
         raise click.UsageError("say which broker: -c FILE, or --url mqtt://HOST:PORT")
     values, bare = read_words(params)
-    wish = Wish(command, values, bare, identity, timeout_s, expires_in_s, confirm, dry_run, requester)
+    wish = Wish(
+        command, values, bare, identity, timeout_s, expires_in_s, confirm, dry_run, requester, typed(params)
+    )
     raise SystemExit(work(BrokerChoice(**broker), target, wish, wait_s=wait_s, as_json=as_json))
 
 

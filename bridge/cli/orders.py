@@ -92,6 +92,7 @@ class Wish:
     confirm: bool = False
     dry_run: bool = False
     requester: str = "meterbridge send"
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def can_be_named(self) -> bool:
@@ -106,6 +107,11 @@ class Letter:
     payload: bytes
     id: str | None
     expiry_s: int | None = None
+
+
+def typed(words: Sequence[str]) -> dict[str, str]:
+    """Key → value of the assignments, as they were typed."""
+    return {match[1]: match[2] for word in words if (match := _ASSIGNMENT.match(word)) is not None}
 
 
 def read_words(words: Sequence[str]) -> tuple[dict[str, Json], str | None]:
@@ -145,7 +151,18 @@ def write(wish: Wish, offer: Offer | None, protocol: int, made_up: str, now: dat
         if named is None:
             return _bare_letter(wish, wish.bare, identity, protocol)
         return _object_letter(wish, named, identity, now)
-    return _object_letter(wish, wish.params, identity, now)
+    return _object_letter(wish, _texts_kept(wish, offer), identity, now)
+
+
+def _texts_kept(wish: Wish, offer: Offer | None) -> dict[str, Json]:
+    """The parameters; a text that looks like a number stays a text, as it was typed."""
+    texts = offer.texts if offer is not None else frozenset()
+    return {
+        name: wish.words[name]
+        if name in texts and name in wish.words and not isinstance(value, str)
+        else value
+        for name, value in wish.params.items()
+    }
 
 
 def _named(wish: Wish, offer: Offer | None) -> dict[str, Json] | None:

@@ -32,6 +32,8 @@ from bridge.mqtt.settings import MqttSettings
 LOOK_AROUND_S = 0.5
 """How long the retained messages that help are waited for."""
 NO_FINAL_ACK = 3
+GATEWAY_TEXTS = frozenset({"account", "device", "reason", "start", "end"})
+"""Parameters of the gateway's own commands that are text, though they may look like numbers: it has no `info`."""
 _COLOURS = {"succeeded": "green", "accepted": "blue", "sent": "blue"}
 
 
@@ -129,7 +131,7 @@ async def _look_around(line: Line, exchange: Exchange, around: Around) -> None:
         wanted = [status]
     await line.subscribe([target.ack(topics), exchange.reply, *wanted])
     if target.account == GATEWAY:
-        around.offer = Offer((), needs_id=False)
+        around.offer = Offer((), needs_id=False, texts=GATEWAY_TEXTS)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LOOK_AROUND_S):
             async for message in line.messages:

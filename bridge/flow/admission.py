@@ -272,6 +272,8 @@ class Admission:
             if money is not None:
                 text = f"{money.command!r} ({money.id}) is never executed a second time"
                 return Rejection("not_allowed", text)
+        if not self._roster.has(account):
+            return Rejection("unknown_command", "the account is gone from the configuration")
         interlocks = self._roster.policy(account).interlocks
         return refusal(tx, interlocks, account, native_id, spec.acts(params), self._clock.now())
 
@@ -288,7 +290,22 @@ class Admission:
             Outcome(Status.REJECTED, rejection.code, rejection.message, result=rejection.result),
             message,
         )
-        tx.after_commit(lambda: self.on_rejected(rejection.code))
+        tx.after_commit(lambda: self._told_of_rejection(judged, rejection, message))
+
+    def _told_of_rejection(self, judged: _Judged, rejection: Rejection, message: CommandMessage) -> None:
+        self.on_rejected(rejection.code)
+        log.info(
+            "command.rejected",
+            extra={
+                "account": judged.topic.account,
+                "device": judged.topic.device_level,
+                "command": judged.topic.command,
+                "id": judged.command_id,
+                "requester": message.requester or self.requester,
+                "code": rejection.code,
+                "reason": rejection.message,
+            },
+        )
 
     def _answer(
         self, tx: Tx, judged: _Judged, outcome: Outcome, message: CommandMessage, dry_run: bool = False

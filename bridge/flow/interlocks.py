@@ -15,7 +15,7 @@ from bridge.domain.command import CommandState, Status
 from bridge.domain.errors import Rejection
 from bridge.domain.interlocks import LONGEST_SWITCH_INTERVAL_S, Act, Deed, Interlocks, Rules
 from bridge.domain.quantity import duration_text
-from bridge.domain.text import Json
+from bridge.domain.text import Json, plain
 from bridge.domain.times import unix_ms
 from bridge.store.protocols import JournalRow, Tx
 
@@ -238,7 +238,18 @@ def acts_from(kept: Json) -> list[Act]:
 
 
 def _refused(rule: str, text: str, limit: Decimal | float | None, measured: Json) -> Rejection:
-    return Rejection("interlock", text, result={"rule": rule, "limit": limit, "measured": measured})
+    numbers = {"limit": limit, "measured": measured}
+    return Rejection(
+        "interlock", text, result={"rule": rule, **{name: _number(one) for name, one in numbers.items()}}
+    )
+
+
+def _number(value: Json) -> Json:
+    return (
+        plain(Decimal(repr(value)) if isinstance(value, float) else Decimal(value))
+        if value is not None
+        else None
+    )
 
 
 def _plain(value: Json) -> str:

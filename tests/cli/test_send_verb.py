@@ -194,6 +194,21 @@ def test_the_protocol_can_be_chosen_and_says_who_asks(
     assert getattr(properties, "UserProperty", None) == ([("requester", "Erika")] if has_properties else None)
 
 
+def test_a_text_that_looks_like_a_number_stays_a_text(broker_port: int, base: str) -> None:
+    with StandIn(broker_port, base, _finally("succeeded")) as gateway:
+        gateway.retain("bridge/status", "online")
+        result = _send(
+            broker_port, base, "bridge", "lock", "account=gas", "device=00123456789012", "reason=7"
+        )
+        number = _send(broker_port, base, "bridge", "lock", "account=gas", "device=12345678901234")
+        sent = [json.loads(payload) for _, payload, _ in gateway.sent]
+    assert (result.exit_code, number.exit_code) == (0, 0)
+    assert [(one["device"], one.get("reason")) for one in sent] == [
+        ("00123456789012", "7"),
+        ("12345678901234", None),
+    ]
+
+
 def test_what_cannot_be_sent_as_written_is_a_usage_error(tmp_path: Path) -> None:
     url = ("--url", "mqtt://127.0.0.1:1")
     for words in (

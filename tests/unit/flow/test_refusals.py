@@ -217,3 +217,16 @@ async def test_nobody_has_the_gateway_repeat_what_runs_once(harness: Harness) ->
     for other in ("v1", 7, "unheard-of", 99):
         acks = await harness.command("home/D1/cmd/again", {"of": other})
         assert acks[-1]["status"] == "succeeded"
+
+
+async def test_a_rejection_is_in_the_log_with_who_asked(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bridge.commands")
+    harness.admission.requester = "house"
+    await harness.command("home/D1/cmd/wipe", {"id": "w1"}, requester="Erika")
+    await harness.command("home/D9/cmd/wipe", {})
+    lines = [line for line in caplog.records if line.getMessage() == "command.rejected"]
+    assert [(line.requester, line.code, line.device) for line in lines] == [  # type: ignore[attr-defined] # extra fields
+        ("Erika", "confirm_required", "D1"), ("house", "unknown_device", "D9"),
+    ]  # fmt: skip
