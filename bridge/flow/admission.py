@@ -6,29 +6,19 @@ When `admit` returns, the command (or its rejection) is on disk, and the broker 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 
 from bridge.contract import payloads
-from bridge.contract.commands import (
-    CommandMessage,
-    Envelope,
-    fingerprint_of,
-    open_envelope,
-    readable_id,
-    validate,
-)
-from bridge.contract.topics import CommandTopic, Topics
-from bridge.domain.command import CommandSpec, CommandState, Order, Outcome, Params, Preview, Status
-from bridge.domain.device import Device
+from bridge.contract.commands import CommandMessage
+from bridge.contract.topics import Topics
+from bridge.domain.command import CommandSpec, CommandState, Outcome, Params, Preview, Status
 from bridge.domain.errors import Rejection, VendorError
 from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Value
-from bridge.domain.text import Json, canonical, loads
+from bridge.domain.text import Json, loads
 from bridge.domain.times import unix_ms
 from bridge.flow.interlocks import acts_json, refusal
+from bridge.flow.judging import OWN_FAULT, Judge, Judged
 from bridge.flow.locks import lock_on
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler, arm
@@ -37,23 +27,6 @@ from bridge.store.protocols import JournalRow, Store, Tx
 
 log = logging.getLogger("bridge.commands")
 
-OWN_FAULT = "a fault of the gateway; see its log"
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A command that may run, or the reason why not. `mark` is set once command and parameters are valid."""
-
-    topic: CommandTopic
-    command_id: str
-    has_id: bool
-    rejection: Rejection | None = None
-    envelope: Envelope | None = None
-    spec: CommandSpec | None = None
-    device: Device | None = None
-    params: Params | None = None
-    mark: bytes | None = None
-
 
 class Admission:
     """Takes command messages. `requester`: who asks where a message does not say."""
@@ -61,6 +34,7 @@ class Admission:
     def __init__(self, store: Store, roster: Roster, settler: Settler, topics: Topics, clock: Clock) -> None:
         self._store = store
         self._roster = roster
+        self._judge = Judge(roster)
         self._settler = settler
         self._topics = topics
         self._clock = clock
@@ -74,7 +48,7 @@ class Admission:
         topic = self._topics.parse_command(message.topic)
         if topic is None or not (topic.account == GATEWAY or self._roster.has(topic.account)):
             return
-        judged = self._judge(topic, message)
+        judged = self._judge.judge(topic, message)
         dry = judged.envelope is not None and judged.envelope.dry_run and judged.rejection is None
         if dry:
             judged_known = await self._known(judged)
@@ -82,110 +56,9 @@ class Admission:
             return
         await self._store.run(lambda tx: self._decide(tx, judged, message))
 
-    # judging, without the store -----------------------------------------------------------------------------------
-
-    def _judge(self, topic: CommandTopic, message: CommandMessage) -> _Judged:
-        told = readable_id(message)
-        unknown = _Judged(topic, told or made_up_id(), has_id=False)
-        if message.retained:
-            return _rejected(
-                unknown,
-                Rejection("retained", "commands must not be retained: publish without the retain flag"),
-            )
-        try:
-            envelope = open_envelope(message)
-        except Rejection as rejection:
-            return _rejected(unknown, rejection)
-        judged = _Judged(
-            topic,
-            envelope.id or unknown.command_id,
-            has_id=envelope.id is not None,
-            envelope=envelope,
-        )
-        return self._judge_command(judged, envelope, message.received_at)
-
-    def _judge_command(self, judged: _Judged, envelope: Envelope, received_at: datetime) -> _Judged:
-        topic = judged.topic
-        executor = self._roster.executor(topic.account)
-        device = None
-        spec = params = mark = None
-        try:
-            if executor is None:
-                raise Rejection("unknown_command", "the gateway takes no commands now")
-            if topic.device_level is not None:
-                device = self._roster.by_level(topic.account, topic.device_level)
-                if device is None:
-                    raise Rejection(
-                        "unknown_device", f"account {topic.account!r} has no device {topic.device_level!r}"
-                    )
-            offered = executor.commands(device)
-            spec = offered.get(topic.command)
-            if spec is None:
-                names = ", ".join(sorted(offered)) or "none"
-                raise Rejection("unknown_command", f"no command {topic.command!r} here (there are: {names})")
-            params = validate(spec, envelope)
-            mark = canonical([topic.device_level, fingerprint_of(spec.name, params)])
-            judged = _Judged(
-                topic, judged.command_id, judged.has_id, None, envelope, spec, device, params, mark
-            )
-            self._check_rules(judged, spec, params, envelope, received_at)
-        except Rejection as error:
-            rejection = error
-        except Exception:
-            log.exception(
-                "command.judging_failed", extra={"account": topic.account, "command": topic.command}
-            )
-            rejection = Rejection("internal", OWN_FAULT)
-        else:
-            return judged
-        return _Judged(
-            topic,
-            judged.command_id,
-            judged.has_id,
-            rejection,
-            envelope,
-            spec,
-            device,
-            params,
-            mark,
-        )
-
-    def _check_rules(
-        self, judged: _Judged, spec: CommandSpec, params: Params, envelope: Envelope, now: datetime
-    ) -> None:
-        policy = self._roster.policy(judged.topic.account)
-        if envelope.expires_at is not None and envelope.expires_at <= now:
-            raise Rejection("expired", "expires_at has passed")
-        if not policy.allows(spec.name):
-            raise Rejection("not_allowed", f"the configuration does not allow {spec.name!r}")
-        if spec.check is not None:
-            spec.check(self._order(judged, spec, params, {}))
-        if envelope.dry_run:
-            return
-        if spec.needs_id and not judged.has_id:
-            raise Rejection("id_required", f"{spec.name!r} needs an `id`, so that it is never executed twice")
-        device = judged.device.native_id if judged.device else None
-        confirm = policy.confirm | policy.interlocks.of(device).confirm
-        reason = _dangerous(spec, params, confirm)
-        if reason is not None and not envelope.confirm:
-            raise Rejection("confirm_required", f'{reason}: needs "confirm": true')
-
-    def _order(self, judged: _Judged, spec: CommandSpec, params: Params, known: dict[str, Value]) -> Order:
-        envelope = judged.envelope
-        return Order(
-            id=judged.command_id,
-            account=judged.topic.account,
-            device=judged.device,
-            spec=spec,
-            params=params,
-            known=known,
-            expires_at=envelope.expires_at if envelope else None,
-            timeout_s=(envelope.timeout_s if envelope else None) or spec.timeout_s,
-        )
-
     # deciding, in one transaction ---------------------------------------------------------------------------------
 
-    def _decide(self, tx: Tx, judged: _Judged, message: CommandMessage) -> None:
+    def _decide(self, tx: Tx, judged: Judged, message: CommandMessage) -> None:
         digest = message.digest
         if message.dup and tx.deliveries.matches(message.mid, digest):
             return
@@ -201,7 +74,7 @@ class Admission:
             return
         self._accept(tx, judged, message)
 
-    def _answer_known(self, tx: Tx, judged: _Judged, known: JournalRow, message: CommandMessage) -> None:
+    def _answer_known(self, tx: Tx, judged: Judged, known: JournalRow, message: CommandMessage) -> None:
         """The `id` was used before: its last acknowledgement again, or a rejection if it meant something else."""
         if judged.mark is not None and judged.mark == known.mark:
             document = {**(known.last_ack or {}), "duplicate": True}
@@ -222,7 +95,7 @@ class Admission:
             )
         self._reject(tx, judged, rejection or Rejection("id_reused", "the id was used before"), message)
 
-    def _accept(self, tx: Tx, judged: _Judged, message: CommandMessage) -> None:
+    def _accept(self, tx: Tx, judged: Judged, message: CommandMessage) -> None:
         spec, params, envelope = judged.spec, judged.params, judged.envelope
         if spec is None or params is None or envelope is None or judged.mark is None:
             raise ValueError("accepted without having been judged")
@@ -259,7 +132,7 @@ class Admission:
         tx.journal.insert(row)
         tx.after_commit(lambda: self.on_accepted(row))
 
-    def _held_back(self, tx: Tx, judged: _Judged, spec: CommandSpec, params: Params) -> Rejection | None:
+    def _held_back(self, tx: Tx, judged: Judged, spec: CommandSpec, params: Params) -> Rejection | None:
         """A lock, or a rule of the operator's, that does not let the command pass now."""
         account, native_id = judged.topic.account, judged.device.native_id if judged.device else None
         lock = lock_on(tx, spec, params, account, native_id)
@@ -283,7 +156,7 @@ class Admission:
         spec = executor.commands(device).get(row.command) if executor else None
         return spec is None or spec.once
 
-    def _reject(self, tx: Tx, judged: _Judged, rejection: Rejection, message: CommandMessage) -> None:
+    def _reject(self, tx: Tx, judged: Judged, rejection: Rejection, message: CommandMessage) -> None:
         self._answer(
             tx,
             judged,
@@ -292,7 +165,7 @@ class Admission:
         )
         tx.after_commit(lambda: self._told_of_rejection(judged, rejection, message))
 
-    def _told_of_rejection(self, judged: _Judged, rejection: Rejection, message: CommandMessage) -> None:
+    def _told_of_rejection(self, judged: Judged, rejection: Rejection, message: CommandMessage) -> None:
         self.on_rejected(rejection.code)
         log.info(
             "command.rejected",
@@ -308,7 +181,7 @@ class Admission:
         )
 
     def _answer(
-        self, tx: Tx, judged: _Judged, outcome: Outcome, message: CommandMessage, dry_run: bool = False
+        self, tx: Tx, judged: Judged, outcome: Outcome, message: CommandMessage, dry_run: bool = False
     ) -> None:
         document = payloads.ack(
             command_id=judged.command_id,
@@ -333,7 +206,7 @@ class Admission:
 
     # dry runs -----------------------------------------------------------------------------------------------------
 
-    async def _known(self, judged: _Judged) -> dict[str, Value]:
+    async def _known(self, judged: Judged) -> dict[str, Value]:
         if judged.device is None:
             return {}
         account, native_id = judged.topic.account, judged.device.native_id
@@ -341,7 +214,7 @@ class Admission:
         return {name: entry[0] for name, entry in row.metrics.items()} if row else {}
 
     def _answer_dry_run(
-        self, tx: Tx, judged: _Judged, known: dict[str, Value], message: CommandMessage
+        self, tx: Tx, judged: Judged, known: dict[str, Value], message: CommandMessage
     ) -> None:
         """The exact request that would have been sent. Uses up no id and is not journalled."""
         digest = message.digest
@@ -357,7 +230,7 @@ class Admission:
             self._reject(tx, judged, held_back, message)
             return
         try:
-            preview = executor.preview(self._order(judged, judged.spec, judged.params, known))
+            preview = executor.preview(self._judge.order(judged, judged.spec, judged.params, known))
         except Rejection as rejection:
             self._reject(tx, judged, rejection, message)
             return
@@ -381,23 +254,6 @@ class Admission:
         if topic.startswith("$"):
             return None  # the broker's own: Mosquitto cuts off whoever publishes to $SYS or $share
         return topic
-
-
-def made_up_id() -> str:
-    """An id for a command that came without one."""
-    return "auto-" + secrets.token_hex(8)
-
-
-def _rejected(judged: _Judged, rejection: Rejection) -> _Judged:
-    return _Judged(judged.topic, judged.command_id, judged.has_id, rejection)
-
-
-def _dangerous(spec: CommandSpec, params: Params, confirm: frozenset[str]) -> str | None:
-    if spec.dangerous:
-        return f"{spec.name!r} is dangerous"
-    if spec.name in confirm:
-        return f"the configuration asks for a confirmation of {spec.name!r}"
-    return spec.dangerous_if(params) if spec.dangerous_if is not None else None
 
 
 def _preview_json(preview: Preview) -> Json:
