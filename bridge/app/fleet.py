@@ -151,7 +151,8 @@ def _rhythm(account: Account, backfill: Backfill) -> Rhythm:
         reach = backfill.reach(name, device)
         return reach.interval_s if reach is not None else None
 
-    return Rhythm(account.poller.interval_s, usual_s, lambda device: backfill.reach(name, device) is not None)
+    keeps = account.adapter.history is not None
+    return Rhythm(account.poller.interval_s, usual_s, lambda _device: keeps)
 
 
 def compare(old: Configuration, new: Configuration) -> Difference:

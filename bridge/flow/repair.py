@@ -27,6 +27,7 @@ AT_ONCE = 200
 """How many gaps of one account are handed to the backfill in one round."""
 AGAIN_MS = (3_600_000, 6 * 3_600_000, 24 * 3_600_000)
 """When a gap that is still there is asked for again."""
+UNKNOWN_MS = 300_000
 FAILURES_UNTIL_UNFILLABLE = 10
 UNFILLABLE_FOR_MS = 366 * 86_400_000
 _REF = "gap-"
@@ -114,12 +115,19 @@ class GapRepair:
             reach = self.backfill.reach(account, device)
             if reach is None:
                 for gap in gaps:
-                    self._settle(tx, gap, GapState.UNFILLABLE, "the vendor keeps no past of this device")
+                    self._no_past(tx, gap, settings, now_ms)
                 continue
             oldest_ms = now_ms - _back_ms(reach, settings)
             within = [kept for gap in gaps if (kept := self._cut(tx, gap, oldest_ms)) is not None]
             for together in grouped(sorted(within, key=lambda gap: gap.start_ms), reach):
                 self._ask(tx, together)
+
+    def _no_past(self, tx: Tx, gap: GapRow, settings: Repairs, now_ms: int) -> None:
+        """Perhaps only now: the account is being reloaded, or the device is not known again yet."""
+        if now_ms >= gap.noted_ms + int(settings.late * 1000):
+            self._settle(tx, gap, GapState.UNFILLABLE, "the vendor keeps no past of this device")
+        else:
+            self._later(tx, gap, now_ms + UNKNOWN_MS, "no past of this device is known")
 
     def _cut(self, tx: Tx, gap: GapRow, oldest_ms: int) -> GapRow | None:
         """What of the gap is not too long ago."""

@@ -448,3 +448,16 @@ async def test_gaps_that_lie_apart_are_read_apart(rig: Rig) -> None:
     await rig.rounds()
     assert rig.told() == grid(0, 300)
     assert len(rig.past.calls) == 2
+
+
+async def test_a_device_that_is_not_known_for_a_moment_keeps_its_gap(rig: Rig) -> None:
+    await rig.live(0, 60)
+    await rig.live(120, 125)
+    rig.past.without = {"D1"}
+    await rig.rounds(2)
+    (row,) = await rig.rows()
+    assert (row.state, row.tries) == (GapState.MISSING, 0)
+    rig.past.without = set()
+    await rig.rounds(10)
+    assert await rig.rows() == []
+    assert rig.told() == grid(0, 125)
