@@ -243,6 +243,7 @@ class Outcome:
 
     `status` SENT: the vendor took it and works on it, `vendor_ref` names it there. A final status ends it.
     `observations` are taken in with the acknowledgement, in one transaction (the read-back state of the device).
+    `quiet`: SENT without an acknowledgement, where it is the gateway that works on it, not the vendor.
     """
 
     status: Status
@@ -252,6 +253,7 @@ class Outcome:
     vendor_ref: Json = None
     result: Json = None
     observations: Sequence[Observation] = ()
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The commands that read the past: `history` of a device and `backfill` of the gateway, both by way of the backfill.
 
-They are `sent` once their wish is on disk, and final when it has been fulfilled: a restart in between changes nothing,
-and other commands of the device do not wait.
+Once their wish is on disk they are under way, without an acknowledgement (it is not the vendor that works on it), and
+final when it has been fulfilled: a restart in between changes nothing, and other commands of the device do not wait.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bridge.ports import Clock, Effect, VendorAdapter
 from bridge.store.protocols import BackfillRow, BackfillState, Tx
 
 COMMAND = "history"
+UNDER_WAY = Outcome(Status.SENT, quiet=True)
 _LOOK_S = 600.0
 _FOREVER_S = 1e9
 
@@ -70,7 +71,7 @@ class HistoryExecutor:
         await self._backfill.submit(
             ref, BackfillOrigin.HISTORY, [wish], asked_by=order.id, expires_at=order.expires_at
         )
-        return outcome_of(await self._backfill.progress(ref)) or Outcome(Status.SENT)
+        return outcome_of(await self._backfill.progress(ref)) or UNDER_WAY
 
     async def probe(self, order: Order) -> Outcome | None:
         """See `ports.Executor`."""
@@ -103,7 +104,7 @@ def outcome_of(progress: Progress) -> Outcome | None:
     if count == 0:
         return None
     if progress.open:
-        return Outcome(Status.SENT)
+        return UNDER_WAY
     result = {"records": progress.records}
     if progress.failed:
         first = progress.failures[0]
@@ -191,7 +192,7 @@ class GatewayBackfill:
         await self._backfill.submit(
             ref, BackfillOrigin.COMMAND, wishes, asked_by=order.id, expires_at=order.expires_at
         )
-        return outcome_of(await self._backfill.progress(ref)) or Outcome(Status.SENT)
+        return outcome_of(await self._backfill.progress(ref)) or UNDER_WAY
 
     async def probe(self, order: Order) -> Outcome | None:
         """As `ports.Executor.probe`. The command line may have worked on it while no gateway ran."""

@@ -59,7 +59,7 @@ class Settler:
         if row.command == RECORD_IN_RESULT:
             self._observe(tx, row, outcome, desk, taken)
             outcome = _with_record(outcome, taken)
-        if not again:
+        if not again and not outcome.quiet:
             self.acknowledge(tx, row, outcome, now)
         row.updated_ms = unix_ms(now)
         told = None if again else (str(outcome.status), outcome.code)

@@ -228,7 +228,7 @@ def test_a_running_gateway_is_asked_and_watched(
     ack = "meterbridge/bridge/ack"
     listener.wait(ack, lambda one: one.json["final"], timeout_s=30)
     acks = [one.json for one in listener.all(ack)]
-    assert [ack["status"] for ack in acks if not ack["duplicate"]] == ["accepted", "sent", "succeeded"]
+    assert [ack["status"] for ack in acks if not ack["duplicate"]] == ["accepted", "succeeded"]
     until(lambda: complete(listener), 30, "every record has come")
     late = verb().run(gateway.file, "M009")
     assert late.wait(30) == 2, late.tail()
