@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ UNANSWERED = "the connection was closed before an answer came"
 UNSUPPORTED_PROTOCOL = frozenset({1, 0x84})
 STORE_RETRY_S = 1.0
 STOP_TIMEOUT_S = 1.0
+LOOK_EVERY_S = 1.0
 SETTLED_S = 5.0
 """A connection that stood for less did not prove that the next one will: the pauses between tries go on growing."""
 
@@ -252,7 +254,7 @@ class Session:
                 "mqtt.connected", extra={"protocol": self.protocol, "session": connection.session_present}
             )
             self.on_ready()
-            await connection.lost.wait()
+            await self._until_lost(connection)
         except (aiomqtt.MqttError, OSError) as error:  # OSError: the files of mqtt.tls
             self._note_failure(error)
         except StoreError as error:
@@ -274,6 +276,19 @@ class Session:
             log.warning("mqtt.lost", extra={"reason": connection.end if connection else ""})
             self.on_lost()
         return stood
+
+    async def _until_lost(self, connection: Connection) -> None:
+        """uvloop ends the watching of a socket that was reset and tells nobody: paho notices by its keep-alive only.
+        So the socket is looked at once a second."""
+        lost = asyncio.ensure_future(connection.lost.wait())
+        try:
+            while not lost.done():
+                await asyncio.wait({lost}, timeout=LOOK_EVERY_S)
+                if not lost.done() and _is_reset(connection):
+                    connection.end = "the connection was reset"
+                    connection.lost.set()
+        finally:
+            lost.cancel()
 
     async def _leave(self, connection: Connection, timeout_s: float) -> None:
         with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
@@ -519,6 +534,16 @@ def _read_connack(connection: Connection, flags: Any, properties: Properties | N
     connection.max_packet = getattr(properties, "MaximumPacketSize", None)
     connection.retain_available = getattr(properties, "RetainAvailable", 1) != 0
     connection.qos = min(1, getattr(properties, "MaximumQoS", 1))
+
+
+def _is_reset(connection: Connection) -> bool:
+    sock = connection.paho.socket()
+    number = sock.fileno() if sock is not None else -1
+    if number < 0:
+        return True
+    looker = select.poll()
+    looker.register(number, 0)  # only what is told unasked: an error, a hang-up
+    return bool(looker.poll(0))
 
 
 def _drop(connection: Connection) -> None:
