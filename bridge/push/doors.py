@@ -115,6 +115,12 @@ class Doors:
             self.counters.add(door.account, "not_stored")
             self._log(logging.ERROR, "push.not_stored", door.account, account=door.account, reason=str(error))
             return door.door.failure(request, 503, "temporarily unavailable")
+        except Exception as error:
+            # it will not get better by repetition, and must not stop the vendor's queue: kept until the fault is mended
+            log.exception("push.crashed", extra={"account": door.account})
+            self.counters.add(door.account, "crashed")
+            reason = f"a fault of the gateway ({type(error).__name__}): replay it after an update"
+            return await self._put_aside(door, request, reason)
         self.counters.add(door.account, "taken")
         if pushed.unusable:
             self.counters.add(door.account, "unusable")

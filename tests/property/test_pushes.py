@@ -172,6 +172,9 @@ class Watched:
                 case Confirmation():
                     assert any(code == "foreign_command" for _ref, code in tasks), one
         assert len(self.receiver.messages("gas/99/telemetry")) == self.count
+        assert not any(
+            outcome == "crashed" for _account, outcome in self.receiver.gateway.doors.counters.counts
+        )
 
 
 def _as_sent(value: Any) -> str:

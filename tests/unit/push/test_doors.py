@@ -51,11 +51,13 @@ class Intake:
 
     taken: list[tuple[str, Sequence[Batch], Sequence[tuple[bytes, str]], str]] = field(default_factory=list)
     error: Exception | None = None
+    fails: int = 1_000_000
 
     async def __call__(
         self, account: str, batches: Sequence[Batch], unusable: Sequence[tuple[bytes, str]], source: str
     ) -> None:
-        if self.error is not None:
+        if self.error is not None and self.fails > 0:
+            self.fails -= 1
             raise self.error
         self.taken.append((account, batches, unusable, source))
 
@@ -331,6 +333,25 @@ async def test_push_that_is_of_no_use_becomes_a_dead_letter_and_is_answered_with
     assert intake.taken == [("gas", (), ((b'{"a": 1}', "no acquisition_time"),), "/api/Data")]
     assert told.failures == []
     assert doors.counters.counts == {("gas", "unusable"): 1}
+
+
+@pytest.mark.parametrize("in_the_door", [True, False])
+async def test_a_push_that_meets_a_fault_of_ours_is_kept_until_it_is_mended(
+    doors: Doors, intake: Intake, told: ToldDoor, caplog, in_the_door
+):
+    if in_the_door:
+        told.does = KeyError("FAKEKEY")
+    else:
+        intake.error = ZeroDivisionError("x")
+        intake.fails = 1
+    answer = await doors.take(doors.admit("gas", SECRET, ""), REQUEST)
+    assert answer == PushAnswer(200, SUCCESS)
+    ((_account, batches, ((body, reason),), _source),) = intake.taken
+    assert (batches, body) == ((), REQUEST.body)
+    assert "a fault of the gateway" in reason
+    assert "FAKEKEY" not in reason
+    assert doors.counters.counts == {("gas", "crashed"): 1, ("gas", "unusable"): 1}
+    assert "push.crashed" in [record.getMessage() for record in caplog.records]
 
 
 async def test_dead_letter_that_is_not_on_disk_is_answered_with_503(
