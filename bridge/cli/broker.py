@@ -20,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 from bridge.cli.failures import Failure, read_configuration
 from bridge.config import Configuration
 from bridge.mqtt.settings import MqttSettings
+from bridge.mqtt.writing import guard_writing
 
 CONNECT_TIMEOUT_S = 10.0
 NO_MQTT_5 = frozenset({1, 0x84})
@@ -153,6 +154,7 @@ async def _enter(settings: MqttSettings, purpose: str, protocol: int) -> aiomqtt
         websocket_path=settings.path or None,
         logger=_quiet(),
     )
+    guard_writing(client)
     await client.__aenter__()
     return client
 

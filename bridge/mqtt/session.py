@@ -29,6 +29,7 @@ from bridge.domain.errors import StoreError
 from bridge.mqtt.fast import FastClient
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.settings import MqttSettings
+from bridge.mqtt.writing import guard_writing
 from bridge.ports import Clock, Rng
 
 log = logging.getLogger("bridge.mqtt")
@@ -355,6 +356,7 @@ class Session:
             aiomqtts_end(*told)
 
         connection.paho.on_disconnect = disconnected
+        guard_writing(client)
         try:
             await client.__aenter__()
         except BaseException:
