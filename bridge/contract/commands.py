@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -176,9 +176,12 @@ def _as_python(value: Json) -> Json:
 
 
 def _mistakes(spec: CommandSpec, error: ValidationError) -> str:
+    items = error.errors(include_url=False, include_context=False)
+    # of an optional parameter pydantic tells one mistake for each type that it may have, null included
+    optional = {item["loc"][:-1] for item in items if item["type"] == "none_required"}
     texts = []
-    for item in error.errors(include_url=False, include_context=False)[:5]:
-        path = ".".join(str(part) for part in item["loc"]) or "parameters"
+    for item in [item for item in items if item["type"] != "none_required"][:5]:
+        path = ".".join(str(part) for part in _without_type(item["loc"], optional)) or "parameters"
         if item["type"] == "extra_forbidden":
             known = ", ".join((*spec.params.model_fields, *RESERVED))
             texts.append(f"{path}: no such parameter (known: {known})")
@@ -187,6 +190,11 @@ def _mistakes(spec: CommandSpec, error: ValidationError) -> str:
         else:
             texts.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(texts)
+
+
+def _without_type(path: tuple[int | str, ...], optional: Set[tuple[int | str, ...]]) -> Sequence[int | str]:
+    """A mistake's place without pydantic's name of the type that was tried: people know the parameter only."""
+    return [part for index, part in enumerate(path) if path[:index] not in optional]
 
 
 def _id(fields: dict[str, Json], correlation: bytes | None) -> str | None:

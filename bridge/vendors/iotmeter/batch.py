@@ -25,6 +25,7 @@ from bridge.vendors.iotmeter.tasks import (
     DOUBTFUL_STATES,
     FAILED,
     Task,
+    full_type,
     public_record,
 )
 from bridge.vendors.iotmeter.wire import Answer, Record, decoded, records_of, text_of, whole
@@ -118,7 +119,7 @@ class Batches:
     # changing many ------------------------------------------------------------------------------------------------
 
     async def _add_many(self, order: Order, effect: Effect) -> Outcome:
-        bodies = add_bodies(order, self._zone, self._clock.now())
+        bodies = add_bodies(order, self._settings.processor, self._zone, self._clock.now())
         answer = await self._api.change_once("CtrlData/AddMulti", "CtrlData/AddMulti", bodies, effect)
         by_target = {text_of(item.get("target_comm_no")): item for item in self._items(answer)}
         items = [
@@ -266,7 +267,7 @@ class Batches:
             return None
 
 
-def add_bodies(order: Order, zone: tzinfo, now: datetime) -> list[dict[str, Json]]:
+def add_bodies(order: Order, processor: str, zone: tzinfo, now: datetime) -> list[dict[str, Json]]:
     """The body of `AddMulti` (4.17). Raises Rejection for a time-out that has passed (Q17)."""
     bodies = []
     for number, task in enumerate(order.params.tasks, 1):
@@ -275,14 +276,15 @@ def add_bodies(order: Order, zone: tzinfo, now: datetime) -> list[dict[str, Json
             until = moment_at(task.ctrl_timeout, zone)
         if until <= now:
             raise Rejection("invalid_params", f"tasks.{number - 1}.ctrl_timeout: has passed")
+        kind = full_type(task.ctrl_type, processor)
         bodies.append(
             new_task(
-                processor=task.ctrl_type.partition(".")[0],
+                processor=kind.partition(".")[0],
                 define_no=_define_no(order, number),
                 target=task.target_comm_no,
                 devtype=task.target_devtype,
                 span=(now, until),
-                kind=task.ctrl_type,
+                kind=kind,
                 data=task.ctrl_data,
                 zone=zone,
             )

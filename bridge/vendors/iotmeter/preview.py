@@ -68,7 +68,9 @@ def _control_call(order: Order, settings: IotMeterSettings, control: ControlApi,
         bodies = [task.body(zone) for task in params.tasks]
         return control.call("CtrlData/UpdateMulti", "CtrlData/UpdateMulti", MASK, bodies)
     if name == "add_tasks":
-        return control.call("CtrlData/AddMulti", "CtrlData/AddMulti", MASK, add_bodies(order, zone, now))
+        return control.call(
+            "CtrlData/AddMulti", "CtrlData/AddMulti", MASK, add_bodies(order, settings.processor, zone, now)
+        )
     if name == "list_tasks":
         rows = {"startrow": str(params.startrow), "rowcount": str(params.rowcount)}
         return control.call("CtrlData/GetList", "CtrlData/GetList", MASK, params.conditions(zone), rows)

@@ -42,6 +42,8 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 }
 """Command → the command types it may be, without the processor's name (6.4)."""
 
+_ALL_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+
 DANGEROUS = frozenset({"recharge", "open_account", "set_balance", "set_cumulant"})
 """Never executed a second time (section 7.1)."""
 
@@ -89,8 +91,14 @@ class Task:
 
 
 def suffix_of(ctrl_type: str) -> str:
-    """A command type without the processor's name, which samples write in two ways (Q1)."""
-    return ctrl_type.partition(".")[2].strip().lower()
+    """A command type without the processor's name, which samples write in two ways (Q1) and people leave out."""
+    kind = ctrl_type.strip().lower()
+    return kind if kind in _ALL_SUFFIXES else kind.partition(".")[2]
+
+
+def full_type(ctrl_type: str, processor: str) -> str:
+    """A command type with the processor's name, which the platform needs: `common.setvalveon` gets the account's."""
+    return f"{processor}.{ctrl_type}" if ctrl_type.lower() in _ALL_SUFFIXES else ctrl_type
 
 
 def command_of(ctrl_type: str) -> str | None:

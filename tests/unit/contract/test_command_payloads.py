@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from bridge.contract.commands import (
     CommandMessage,
@@ -367,6 +368,15 @@ def test_wrong_parameter_is_refused_by_its_name(spec, payload, words):
     code, text = refusal(spec, payload)
     assert code == "invalid_params"
     assert words in text
+
+
+class _Limits(Params):
+    heat: Annotated[int, Field(ge=20)] | Annotated[None, SkipJsonSchema()] = None
+
+
+def test_mistake_of_an_optional_parameter_tells_only_what_the_person_needs():
+    _, text = refusal(CommandSpec("limits", "", params=_Limits), '{"heat": 5}')
+    assert text == "heat: Input should be greater than or equal to 20"
 
 
 def test_at_most_five_mistakes_are_told():

@@ -11,7 +11,9 @@ from bridge.domain.command import Status
 from bridge.domain.errors import BadReply, LostAnswer, NotSent, Refused, Rejection
 from bridge.domain.observation import Described
 from bridge.ports import OWN_REFERENCES
+from bridge.vendors.iotmeter.deeds import moves_valve
 from bridge.vendors.iotmeter.notes import OWN_KEPT
+from bridge.vendors.iotmeter.tasks import command_of
 from tests.unit.vendors.iotmeter.bench import METER, NOW, OTHER, Scripted, bad, good, page
 from tests.unit.vendors.iotmeter.test_commands import RECORD, TASKS
 from tests.unit.vendors.iotmeter.test_execution import TIMEOUT, charge, task
@@ -66,6 +68,15 @@ async def test_a_task_is_overwritten(bench: Scripted) -> None:
         await run(bench, "update_task", RECORD, good(2))
     with pytest.raises(Refused):
         await run(bench, "update_task", RECORD, bad("找不到要修改的数据", 0))
+
+
+async def test_a_task_type_without_the_processor_gets_the_accounts(bench: Scripted) -> None:
+    tasks = [{"target_comm_no": METER, "ctrl_type": "common.setvalveoff", "ctrl_data": {}}]
+    await run(bench, "add_tasks", {"tasks": tasks}, page(item(8, METER)))
+    (sent,) = bench.cloud.body()
+    assert (sent["processor_name"], sent["ctrl_type"]) == ("iotmeterv1", "iotmeterv1.common.setvalveoff")
+    assert moves_valve("common.setvalveoff")
+    assert command_of("prepay.remotecharge") == "recharge"
 
 
 async def test_a_lost_update_shows_in_the_task(bench: Scripted) -> None:
