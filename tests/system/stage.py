@@ -284,6 +284,9 @@ class Listener:
         self.client.loop_stop()
 
     def _connected(self, client: Any, _data: Any, flags: Any, _reason: Any, _properties: Any) -> None:
+        # new at first only: a broker that restarts must keep for us what comes before we are back. paho's own
+        # MQTT_CLEAN_START_FIRST_ONLY makes the first reconnect a clean start too
+        client._clean_start = False
         if not flags.session_present:
             client.subscribe(self._topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
 
