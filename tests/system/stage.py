@@ -274,7 +274,9 @@ class Listener:
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = 600
         session.ReceiveMaximum = 1000
-        self.client.connect(HOST, self._port, keepalive=60, clean_start=True, properties=session)
+        # never a clean start: a broker that restarts must keep for us what comes before we are back, and Mosquitto
+        # keeps no session over its end that began with a clean start
+        self.client.connect(HOST, self._port, keepalive=60, clean_start=False, properties=session)
         self.client.loop_start()
         assert self._subscribed.wait(10), "the listener could not subscribe"
         return self
@@ -284,9 +286,6 @@ class Listener:
         self.client.loop_stop()
 
     def _connected(self, client: Any, _data: Any, flags: Any, _reason: Any, _properties: Any) -> None:
-        # new at first only: a broker that restarts must keep for us what comes before we are back. paho's own
-        # MQTT_CLEAN_START_FIRST_ONLY makes the first reconnect a clean start too
-        client._clean_start = False
         if not flags.session_present:
             client.subscribe(self._topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
 
