@@ -57,6 +57,7 @@ def test_will_says_offline_after_a_kill_and_the_birth_says_online_again(
     gateway.kill9()
     listener.wait(STATUS, lambda one: one.text == "offline" and one.retain)
     gateway.start()
+    until(lambda: len(listener.all(STATUS)) >= 3, 30, "the status says online again", gateway.tail)
     assert [one.text for one in listener.all(STATUS)] == ["online", "offline", "online"]
 
 
