@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from bridge.app.ledgers import StoreLedger, StoreVault
 from bridge.config import Configuration, effective_limits
@@ -175,16 +176,21 @@ def default_kind(spec: VendorSpec) -> DeviceKind:
 
 
 def _observer(metrics: Metrics, account: str) -> Callable[[str, str, float], None]:
+    took = metrics.vendor_seconds.labels(account)
+    calls = lru_cache(maxsize=None)(lambda *what: metrics.vendor_requests.labels(account, *what))
+
     def observe(operation: str, outcome: str, seconds: float) -> None:
-        metrics.vendor_requests.labels(account, operation, outcome).inc()
-        metrics.vendor_seconds.labels(account).observe(seconds)
+        calls(operation, outcome).inc()
+        took.observe(seconds)
 
     return observe
 
 
 def _waiting(metrics: Metrics, account: str) -> Callable[[Lane, float], None]:
+    waits = lru_cache(maxsize=None)(lambda lane: metrics.slot_wait_seconds.labels(account, lane.name.lower()))
+
     def wait(lane: Lane, seconds: float) -> None:
-        metrics.slot_wait_seconds.labels(account, lane.name.lower()).observe(seconds)
+        waits(lane).observe(seconds)
 
     return wait
 

@@ -558,10 +558,8 @@ class Gateway:
         if row.state is CommandState.FINAL:
             self.backfill.unwanted(row.account, row.id)
         if row.state is CommandState.FINAL and row.last_ack is not None:
-            self.metrics.commands.labels(row.account, row.command, row.last_ack["status"]).inc()
-            self.metrics.command_seconds.labels(row.account).observe(
-                max(0, row.updated_ms - row.created_ms) / 1000
-            )
+            seconds = max(0, row.updated_ms - row.created_ms) / 1000
+            self.metrics.command_ended(row.account, row.command, row.last_ack["status"], seconds)
 
     def _count_observation(self, account: str, observation: Observation) -> None:
         key = account, type(observation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,8 @@ from bridge.ops.log import Redactor, set_up
 from bridge.vendors import VENDORS
 
 log = logging.getLogger("bridge")
+
+YOUNG_OBJECTS = 10_000
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -42,6 +45,14 @@ def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     loop.default_exception_handler(context)
 
 
+def _collect_rarely() -> None:
+    """What is there now stays for good, so the collector need not walk through it again and again; and what a
+    command or a reading leaves behind goes by reference counts, so it looks at each few thousand objects only.
+    Measured: a tenth of a command's CPU time."""
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+
+
 def run_gateway(path: str, log_format: str | None, log_level: str | None) -> int:
     """Runs until SIGTERM or SIGINT; the exit status."""
     source = Source(Path(path), VENDORS, os.environ)
@@ -55,6 +66,7 @@ def run_gateway(path: str, log_format: str | None, log_level: str | None) -> int
     redactor.add(configuration.secrets())
     set_up(log_level or configuration.log.level, log_format or configuration.log.format, redactor)
     gateway = Gateway(source, configuration, redactor=redactor)
+    _collect_rarely()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(gateway))
 

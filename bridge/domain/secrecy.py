@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from bridge.domain.text import Json
 
@@ -14,6 +15,7 @@ _SECRET = re.compile(
 )
 
 
+@lru_cache(maxsize=2048)
 def is_secret(name: str) -> bool:
     """Whether the value of a header, parameter or key of this name is a secret."""
     return _SECRET.search(name) is not None

@@ -58,7 +58,8 @@ def from_unix(seconds: float) -> datetime:
 
 def unix_ms(at: datetime) -> int:
     """Whole milliseconds since 1970."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    since = at - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def from_unix_ms(ms: int) -> datetime:

@@ -54,7 +54,7 @@ class Admission:
             judged_known = await self._known(judged)
             await self._store.run(lambda tx: self._answer_dry_run(tx, judged, judged_known, message))
             return
-        await self._store.run(lambda tx: self._decide(tx, judged, message))
+        await self._store.run(lambda tx: self._decide(tx, judged, message), light=True)
 
     # deciding, in one transaction ---------------------------------------------------------------------------------
 

@@ -60,12 +60,12 @@ class Casebook:
 
     # the row ----------------------------------------------------------------------------------------------------
 
-    async def kept(self, work: Callable[[Tx], T]) -> T:
+    async def kept(self, work: Callable[[Tx], T], *, light: bool = False) -> T:
         """`store.run` for what must not be forgotten, as an answer that comes only once: a store that fails is waited
         for. `work` reads its rows itself, because what it changed in them may be undone."""
         while True:
             try:
-                return await self.store.run(work)
+                return await self.store.run(work, light=light)
             except StoreError as error:
                 log.error("command.store_failed", extra={"reason": str(error)})
                 await self.clock.sleep(STORE_RETRY_S)
@@ -83,7 +83,7 @@ class Casebook:
                 self.settler.settle(tx, current, outcome)
             return current
 
-        return await self.kept(work)
+        return await self.kept(work, light=len(outcome.observations) <= 8)
 
     # what it means ----------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class JournalEffect:
 
     async def leaving(self, request: Json = None) -> None:
         """See `ports.Effect.leaving`."""
-        reason, row = await self.store.run(lambda tx: self._leave(tx, request))
+        reason, row = await self.store.run(lambda tx: self._leave(tx, request), light=True)
         # only now: a transaction that is undone must not show here
         self.row = row or self.row
         if reason is not None:

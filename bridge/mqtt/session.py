@@ -74,6 +74,7 @@ class Connection:
     _json: Properties = field(default_factory=lambda: _described(PacketTypes.PUBLISH, JSON))
     _words: Properties = field(default_factory=lambda: _described(PacketTypes.PUBLISH, WORDS))
     _packed: bytes = b""
+    _quick: bool = False
 
     @property
     def paho(self) -> paho.Client:
@@ -99,7 +100,13 @@ class Connection:
     def heard(self) -> None:
         """Something came: the kernel is to say so to the broker at once. A broker with Nagle's algorithm on (Mosquitto,
         as it comes) would hold back the next command for the 40 ms of a delayed TCP acknowledgement. The option
-        is forgotten again and again, so it is set again and again."""
+        is forgotten again and again, so it is set again and again, once for all that came together."""
+        if not self._quick:
+            self._quick = True
+            asyncio.get_running_loop().call_soon(self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._quick = False
         line = self.paho.socket()
         if _QUICKACK is not None and isinstance(line, socket.socket):
             with contextlib.suppress(OSError):

@@ -85,6 +85,17 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._ends: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+
+    def command_ended(self, account: str, command: str, status: str, seconds: float) -> None:
+        """One command is final; `seconds` since it was taken."""
+        ends = self._ends.get((account, command, status))
+        if ends is None:
+            ends = self.commands.labels(account, command, status), self.command_seconds.labels(account)
+            self._ends[account, command, status] = ends
+        ends[0].inc()
+        ends[1].observe(seconds)
+
     def read_from(self, source: Callable[[], Sequence[Sample]]) -> None:
         """Adds samples that are read at each scrape."""
         self.registry.register(_Source(source))

@@ -23,7 +23,7 @@ from bridge.pace.limits import Lane, Window
 from bridge.ports import Clock, Effect
 from bridge.vendorkit.exposure import exposed
 from bridge.vendorkit.patience import retry_after_s
-from bridge.vendorkit.transport import NOT_WRITTEN, SessionTransport
+from bridge.vendorkit.transport import NOT_WRITTEN, Answer, ClientLine, Line, SessionTransport
 
 PATIENCE_S = 60.0
 """Who would have to wait longer for the end of a block is told so instead; only history has that patience."""
@@ -31,8 +31,13 @@ TOO_MANY, UNAVAILABLE = 429, 503
 TOO_MANY_FOR_S = 30.0
 """How long a vendor is left alone that says "too many" and not for how long, where its page gives no advice."""
 
-
 JSON_TYPE = "application/json; charset=utf-8"
+_OURS = {
+    "User-Agent": f"meterbridge/{__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+}
+_OURS_WITH_JSON = {**_OURS, "Content-Type": JSON_TYPE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +145,15 @@ class VendorHttp:
         """How many calls brought an answer below 400."""
         self._held: dict[str, float] = {}
         self._under_way = 0
-        self._client = httpx.AsyncClient(
-            # shorter than the five seconds after which many servers close: a request on a connection that is just
-            # being closed would be a lost answer, and a command of unknown outcome, for nothing
-            transport=transport or SessionTransport(tls, most=10, idle_s=4.0),
-            headers={"User-Agent": f"meterbridge/{__version__}", "Accept": "application/json"},
-            follow_redirects=False,
-            trust_env=False,
+        # shorter than the five seconds after which many servers close: a request on a connection that is just being
+        # closed would be a lost answer, and a command of unknown outcome, for nothing
+        self._line: Line = (
+            ClientLine(transport) if transport is not None else SessionTransport(tls, most=10, idle_s=4.0)
         )
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        await self._line.aclose()
 
     @property
     def calling(self) -> bool:
@@ -217,8 +219,10 @@ class VendorHttp:
         outcome = "lost"
         self._under_way += 1
         try:
-            response = await self._client.send(self._request(call))
-            outcome = "ok" if response.status_code < 400 else f"http_{response.status_code}"
+            answer = await self._line.exchange(
+                call.method, self._address(call), _headers(call), _content(call), call.timeout_s
+            )
+            outcome = "ok" if answer.status < 400 else f"http_{answer.status}"
             self.answers += outcome == "ok"
         except httpx.InvalidURL as error:
             slot.refund()
@@ -232,14 +236,12 @@ class VendorHttp:
         finally:
             self._under_way -= 1
             self._observer(call.operation, outcome, self._clock.monotonic() - started)
-        await self._heed(call, response)
-        if response.status_code >= 500:
+        await self._heed(call, answer)
+        if answer.status >= 500:
             raise LostAnswer(
-                f"HTTP status {response.status_code}",
-                operation=call.operation,
-                native_code=response.status_code,
+                f"HTTP status {answer.status}", operation=call.operation, native_code=answer.status
             )
-        return Reply(response.status_code, response.content, response.headers, self._clock.now())
+        return Reply(answer.status, answer.body, answer.headers, self._clock.now())
 
     def _refuse_waiting(self, call: Call, uses: Sequence[tuple[str, str]]) -> None:
         blocked_s = self._gate.blocked_s(uses)
@@ -251,18 +253,18 @@ class VendorHttp:
                 operation=call.operation,
             )
 
-    async def _heed(self, call: Call, response: httpx.Response) -> None:
+    async def _heed(self, call: Call, answer: Answer) -> None:
         """What the vendor says about when to come back."""
-        if response.status_code not in (TOO_MANY, UNAVAILABLE):
+        if answer.status not in (TOO_MANY, UNAVAILABLE):
             return
-        wait_s = retry_after_s(response.headers, self._clock.now())
+        wait_s = retry_after_s(answer.headers, self._clock.now())
         if wait_s is None:
             return
         for use in call.uses:
             await self._gate.block(use.limit, use.key, wait_s)
         if not call.uses:  # a login: no limit counts it
             self._held[call.operation] = self._clock.monotonic() + wait_s
-        if response.status_code == TOO_MANY:
+        if answer.status == TOO_MANY:
             raise RateLimited(
                 "the vendor answers 429 and says when to come back",
                 retry_after_s=wait_s,
@@ -270,21 +272,21 @@ class VendorHttp:
                 native_code=TOO_MANY,
             )
 
-    def _request(self, call: Call) -> httpx.Request:
-        headers = dict(call.headers)
-        content = call.content
-        if call.json is not None:
-            content = dumps(call.json)
-            headers.setdefault("Content-Type", JSON_TYPE)
-        extra: dict[str, Any] = {"params": dict(call.params)} if call.params else {}
-        return self._client.build_request(
-            call.method,
-            self.url(call),
-            headers=headers,
-            content=content,
-            timeout=httpx.Timeout(call.timeout_s, connect=min(10.0, call.timeout_s), pool=call.timeout_s),
-            **extra,
-        )
+    def _address(self, call: Call) -> str:
+        """With the query. Raises httpx.InvalidURL."""
+        url = self.url(call)
+        return str(httpx.URL(url).copy_merge_params(dict(call.params))) if call.params else url
+
+
+def _headers(call: Call) -> Mapping[str, str]:
+    """Ours, each unless the call brings its own."""
+    given = {name.lower() for name in call.headers}
+    ours = _OURS if call.json is None else _OURS_WITH_JSON
+    return {**{name: value for name, value in ours.items() if name.lower() not in given}, **call.headers}
+
+
+def _content(call: Call) -> bytes | None:
+    return dumps(call.json) if call.json is not None else call.content
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""aiohttp's connections under httpx's API, with errors that tell what certainly was not sent from what may have been.
+"""aiohttp's connections with httpx's errors, which tell what certainly was not sent from what may have been.
 
 Invariant: errors of `NOT_WRITTEN` are raised only before the first byte of a request is written, any other only
 afterwards; and no request is ever written twice. At most one effect of a command rests on it.
@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 import aiohttp
 import httpx
@@ -37,8 +41,52 @@ _TABLE: tuple[tuple[type[Exception], type[httpx.TransportError], str], ...] = (
 """The first row that fits counts. What is not known to be harmless is a lost answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read whole and unpacked. Header names are looked up in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Line(Protocol):
+    """How requests reach the vendor."""
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, timeout_s: float
+    ) -> Answer:
+        """One request and its answer. `url` with its query. Raises httpx.InvalidURL, or httpx.HTTPError as the
+        module says."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes what is kept open."""
+        ...
+
+
+class ClientLine:
+    """A Line over any transport of httpx, as tests and simulated clouds bring them."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._client = httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False)
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, timeout_s: float
+    ) -> Answer:
+        """See `Line`."""
+        times = httpx.Timeout(timeout_s, connect=_connect_s(timeout_s), pool=timeout_s)
+        answer = await self._client.request(method, url, headers=headers, content=content, timeout=times)
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    async def aclose(self) -> None:
+        """See `Line`."""
+        await self._client.aclose()
+
+
 class SessionTransport(httpx.AsyncBaseTransport):
-    """At most `most` connections at a time, each kept for `idle_s` after its last answer."""
+    """At most `most` connections at a time, each kept for `idle_s` after its last answer. A Line, and a transport of
+    httpx; the Line spares what httpx's client does around a request (ADR 0013)."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, most: int = 10, idle_s: float = 4.0) -> None:
         self._tls = tls
@@ -46,35 +94,53 @@ class SessionTransport(httpx.AsyncBaseTransport):
         self._idle_s = idle_s
         self._session: aiohttp.ClientSession | None = None
 
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, timeout_s: float
+    ) -> Answer:
+        """See `Line`."""
+        answer, body = await self._exchanged(
+            method, _address(url), _headers(headers.items()), content, _times(timeout_s)
+        )
+        if "Content-Encoding" in answer.headers:
+            body = _plain(answer, body).read()
+        return Answer(answer.status, answer.headers, body)
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`. The answer is read whole."""
-        times = request.extensions.get("timeout", {})
-        url, headers = _address(request.url), _headers(request)
-        content = await request.aread()
+        given = request.extensions.get("timeout", {})
+        times = aiohttp.ClientTimeout(
+            total=None,
+            connect=given.get("pool"),
+            sock_connect=given.get("connect"),
+            sock_read=given.get("read"),
+        )
+        sent = _headers(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+        )
+        address, content = _address(str(request.url)), await request.aread()
+        response = _plain(*await self._exchanged(request.method, address, sent, content, times))
+        response.request = request
+        return response
+
+    async def _exchanged(
+        self,
+        method: str,
+        url: URL,
+        headers: CIMultiDict[str],
+        content: bytes | None,
+        times: aiohttp.ClientTimeout,
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
         session = self._opened()
         # a goodbye of the server that lies in the socket is noticed first: two rounds of the loop end the connection
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         try:
             async with session.request(
-                request.method,
-                url,
-                headers=headers,
-                data=content or None,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None,
-                    connect=times.get("pool"),
-                    sock_connect=times.get("connect"),
-                    sock_read=times.get("read"),
-                ),
+                method, url, headers=headers, data=content or None, allow_redirects=False, timeout=times
             ) as answer:
-                body = await answer.read()
+                return answer, await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error) from None
-        return httpx.Response(
-            answer.status, headers=answer.raw_headers, stream=httpx.ByteStream(body), request=request
-        )
 
     async def aclose(self) -> None:
         """Closes what is kept open."""
@@ -105,20 +171,39 @@ def translated(error: Exception) -> httpx.TransportError:
     return kind(f"{text} ({type(error).__name__})")
 
 
-def _address(url: httpx.URL) -> URL:
+def _plain(answer: aiohttp.ClientResponse, body: bytes) -> httpx.Response:
+    """As httpx has it, which unpacks the body when it is read."""
+    return httpx.Response(answer.status, headers=answer.raw_headers, stream=httpx.ByteStream(body))
+
+
+@lru_cache(maxsize=512)
+def _address(url: str) -> URL:
     """As it is written, not encoded anew."""
-    if url.scheme not in ("http", "https") or not url.host:
+    read = httpx.URL(url)
+    if read.scheme not in ("http", "https") or not read.host:
         raise httpx.UnsupportedProtocol(
             "an address of a vendor begins with http:// or https:// and names a host"
         )
-    return URL(str(url), encoded=True)
+    return URL(str(read), encoded=True)
 
 
-def _headers(request: httpx.Request) -> CIMultiDict[str]:
+def _headers(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
     """Raises LocalProtocolError for what would be another request than it seems."""
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in request.headers.raw:
-        if any(mark in name + value for mark in b"\r\n\0"):
-            raise httpx.LocalProtocolError("a header holds a line break")
-        headers.add(name.decode("latin-1"), value.decode("latin-1"))
-    return headers
+    sent = CIMultiDict(headers)
+    together = "".join(f"{name}{value}" for name, value in sent.items())
+    if any(mark in together for mark in "\r\n\0"):
+        raise httpx.LocalProtocolError("a header holds a line break")
+    if not together.isascii():
+        raise httpx.LocalProtocolError("a header holds characters that are not ASCII")
+    return sent
+
+
+@lru_cache(maxsize=64)
+def _times(timeout_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=None, connect=timeout_s, sock_connect=_connect_s(timeout_s), sock_read=timeout_s
+    )
+
+
+def _connect_s(timeout_s: float) -> float:
+    return min(10.0, timeout_s)

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.domain.errors import AuthFailed, BadReply, LostAnswer, RateLimited, VendorError
 from bridge.pace.limits import Lane
+from bridge.vendorkit.transport import ClientLine
 from tests.fakes.adapters import FakeVault
 from tests.unit.vendors.iammeter.bench import (
     BAD_TOKEN,
@@ -132,7 +133,7 @@ async def test_many_refused_calls_make_one_login(make: Callable[..., Account]) -
             return httpx.Response(200, json=LOGGED_IN)
         return httpx.Response(200, json=latest() if request.headers["token"] == NEW_TOKEN else BAD_TOKEN)
 
-    account.http._client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
+    account.http._line = ClientLine(httpx.MockTransport(cloud))
     await asyncio.gather(*(account.poll(f"meter:{sn}", sn) for sn in sns))
     assert account.cloud.paths.count("/user/login") == 1
 
@@ -169,7 +170,7 @@ async def test_a_cancelled_login_does_not_cancel_who_waits_for_it(make: Callable
         await never.wait()
         return httpx.Response(200)
 
-    account.http._client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
+    account.http._line = ClientLine(httpx.MockTransport(cloud))
     leader = asyncio.create_task(account.poll(METER))
     await entered.wait()
     follower = asyncio.create_task(account.poll(f"meter:{SN2}", SN2))
