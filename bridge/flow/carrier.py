@@ -125,7 +125,7 @@ class Carrier:
             return None
         executor = self._book.executor(row)
         params = self._book.params(row, spec)
-        effect = JournalEffect(self._store, self._settler, self._clock, row, spec, params)
+        effect = JournalEffect(self._store, self._settler, self._clock, self._book.roster, row, spec, params)
         try:
             self._book.refuse_parked(row, spec)
             order = await self._book.order(row, spec)

@@ -13,7 +13,9 @@ from bridge.domain.command import CommandSpec, CommandState, Outcome, Status
 from bridge.domain.errors import Withdrawn
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
+from bridge.flow.interlocks import refusal
 from bridge.flow.locks import lock_on
+from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.ports import Clock
 from bridge.store.protocols import JournalRow, Store, Tx
@@ -26,6 +28,7 @@ class JournalEffect:
     store: Store
     settler: Settler
     clock: Clock
+    roster: Roster
     row: JournalRow
     spec: CommandSpec
     params: Any
@@ -44,7 +47,7 @@ class JournalEffect:
         row = tx.journal.get(self.row.key)
         if row is None or row.state is CommandState.FINAL:
             return "the command has ended", row
-        stop = stopped(tx, row, self.spec, self.params, self.clock.now())
+        stop = stopped(tx, row, self.spec, self.params, self.clock.now(), self.roster)
         if stop is not None:
             if row.attempt == 0:
                 self.settler.settle(tx, row, stop)
@@ -55,15 +58,29 @@ class JournalEffect:
         return None, row
 
 
-def stopped(tx: Tx, row: JournalRow, spec: CommandSpec, params: Any, now: datetime) -> Outcome | None:
-    """Why a command must not leave (any more), or None."""
+def stopped(
+    tx: Tx, row: JournalRow, spec: CommandSpec, params: Any, now: datetime, roster: Roster
+) -> Outcome | None:
+    """Why a command must not leave (any more), or None. What was looked at when it was taken is looked at again: it
+    may have waited long, and locks, loads and the configuration change."""
     late = expired(row, now)
     if late is not None:
         return late
     lock = lock_on(tx, spec, params, row.account, row.device)
     if lock is not None:
         return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
-    return None
+    if not roster.has(row.account):
+        return (
+            None  # a reload puts the account in again, or the carrier ends what nobody carries out any more
+        )
+    policy = roster.policy(row.account)
+    if not policy.allows(row.command):
+        text = f"the configuration does not allow {row.command!r} any more"
+        return Outcome(Status.CANCELLED, "not_allowed", text)
+    held = refusal(tx, policy.interlocks, row.account, row.device, spec.acts(params), now, row)
+    return (
+        Outcome(Status.CANCELLED, held.code, held.message, result=held.result) if held is not None else None
+    )
 
 
 def expired(row: JournalRow, now: datetime) -> Outcome | None:

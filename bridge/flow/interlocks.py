@@ -1,5 +1,6 @@
-"""Interlocks: whether the operator's rules let a command pass now. Decided in the admission's transaction, from what
-the journal and the devices' rows say; so it holds over restarts and for commands that arrive together.
+"""Interlocks: whether the operator's rules let a command pass now. Decided in the transaction that takes the command,
+and again in the one with which it leaves, from what the journal and the devices' rows say; so it holds over restarts,
+for commands that arrive together, and for those that wait.
 """
 
 from __future__ import annotations
@@ -30,24 +31,30 @@ _CERTAINLY_NOT = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 @dataclass(frozen=True, slots=True)
 class Past:
     """A deed of an earlier command. `at_ms`: when it happened at the latest, None while it may happen any moment;
-    `ordered_ms`: when the command was taken."""
+    `left_ms`: when the command left for the vendor, None where it still waits."""
 
     act: Act
     id: str
     command: str
-    ordered_ms: int
+    left_ms: int | None
     at_ms: int | None
 
 
 def refusal(
-    tx: Tx, interlocks: Interlocks, account: str, device: str | None, acts: Sequence[Act], now: datetime
+    tx: Tx,
+    interlocks: Interlocks,
+    account: str,
+    device: str | None,
+    acts: Sequence[Act],
+    now: datetime,
+    mine: JournalRow | None = None,
 ) -> Rejection | None:
-    """Why a command with these acts must not be accepted, or None."""
+    """Why a command with these acts must not be accepted, or, with its row (`mine`), must not leave; or None."""
     for target in dict.fromkeys(act.device or device for act in acts):
-        mine = [act for act in acts if (act.device or device) == target]
+        here = [act for act in acts if (act.device or device) == target]
         rules = interlocks.of(target)
-        found = _switching(tx, rules, account, target, mine, now) or _recharging(
-            tx, rules, interlocks.zone, account, target, mine, now
+        found = _switching(tx, rules, account, target, here, now, mine) or _recharging(
+            tx, rules, interlocks.zone, account, target, here, now, mine
         )
         if found is not None:
             return found
@@ -58,14 +65,20 @@ def refusal(
 
 
 def _switching(
-    tx: Tx, rules: Rules, account: str, device: str | None, acts: Sequence[Act], now: datetime
+    tx: Tx,
+    rules: Rules,
+    account: str,
+    device: str | None,
+    acts: Sequence[Act],
+    now: datetime,
+    mine: JournalRow | None,
 ) -> Rejection | None:
     moves = [act for act in acts if act.deed.switches]
     if not moves or device is None or not rules.watch_switching:
         return None
     if rules.min_switch_interval_s is not None:
         since_ms = unix_ms(now) - int(REMEMBERED_S * 1000)
-        past = [one for one in _past(tx, account, device, since_ms) if one.act.deed.switches]
+        past = [one for one in _past(tx, account, device, since_ms, mine) if one.act.deed.switches]
         found = too_soon(rules.min_switch_interval_s, moves, past, now)
         if found is not None:
             return found
@@ -135,6 +148,7 @@ def _recharging(
     device: str | None,
     acts: Sequence[Act],
     now: datetime,
+    mine: JournalRow | None,
 ) -> Rejection | None:
     charges = [act for act in acts if act.deed is Deed.RECHARGE]
     if not charges or device is None or not rules.watch_recharges:
@@ -153,8 +167,9 @@ def _recharging(
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
     # by the wall clock, so that a day with a change of summer time is one day
     since_ms = unix_ms(midnight.astimezone(now.tzinfo))
-    past = [one for one in _past(tx, account, device, since_ms) if one.act.deed is Deed.RECHARGE]
-    before = _total(one.act for one in past if one.ordered_ms >= since_ms) or Decimal(0)
+    past = [one for one in _past(tx, account, device, since_ms, mine) if one.act.deed is Deed.RECHARGE]
+    # of the day on which it left: what still waits is of today at the earliest
+    before = _total(one.act for one in past if one.left_ms is None or one.left_ms >= since_ms) or Decimal(0)
     return spent(rules.max_recharge_per_day, before, asked, f"{midnight:%Y-%m-%d}, {zone}")
 
 
@@ -181,19 +196,25 @@ def _total(acts: Iterable[Act]) -> Decimal | None:
 # the journal ----------------------------------------------------------------------------------------------------------
 
 
-def _past(tx: Tx, account: str, device: str, since_ms: int) -> list[Past]:
-    """What commands did to the device, or may have done or still do, since then."""
+def _past(tx: Tx, account: str, device: str, since_ms: int, mine: JournalRow | None) -> list[Past]:
+    """What commands did to the device, or may have done or still do, since then. For one that is about to leave, not
+    itself, nor what waits behind it."""
     found: list[Past] = []
     for row in tx.journal.acted(account, device, since_ms):
         acts = acts_from(row.acts)
-        if did_not_happen(row, acts):
+        if did_not_happen(row, acts) or (mine is not None and _is_behind(row, mine)):
             continue
         at_ms = _latest_ms(row)
         for act in acts:
             if (act.device or row.device) == device:
                 when = None if at_ms is None else at_ms + act.after_s * 1000
-                found.append(Past(act, row.id, row.command, row.created_ms, when))
+                left_ms = row.dispatched_ms if row.attempt > 0 else None
+                found.append(Past(act, row.id, row.command, left_ms, when))
     return found
+
+
+def _is_behind(row: JournalRow, mine: JournalRow) -> bool:
+    return row.key == mine.key or (row.key > mine.key and row.state is CommandState.ACCEPTED)
 
 
 def did_not_happen(row: JournalRow, acts: Sequence[Act]) -> bool:

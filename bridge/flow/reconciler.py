@@ -144,7 +144,9 @@ class Reconciler:
         def work(tx: Tx) -> JournalRow | None:
             current = tx.journal.get(row.key)
             now = self.book.clock.now()
-            if current is None or current.state is not row.state or stopped(tx, current, spec, params, now):
+            if current is None or current.state is not row.state:
+                return None
+            if stopped(tx, current, spec, params, now, self.book.roster) is not None:
                 return None
             current.resends += 1
             tx.journal.save(current, "sent once more")
