@@ -6,7 +6,9 @@ was given to queue, what its meters did, what flats and breakers switched.
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sqlite3
 import sys
 import time
 from collections import Counter, defaultdict
@@ -212,6 +214,13 @@ class Household:
         while self.open() and time.monotonic() < ends_at:
             time.sleep(0.5)
         until(lambda: not self._unanswered(), 20, "every command is accepted", self.gateway.tail)
+        self.gateway.terminate(20)
+        until(lambda: not list(self._untold()), 20, "every end is told", self.gateway.tail)
+
+    def journal(self) -> dict[str, str]:
+        """The state of each command as the gateway has it on disk, by id."""
+        with contextlib.closing(sqlite3.connect(self.folder / "house.db")) as db:
+            return dict(db.execute("SELECT id, state FROM journal"))
 
     def acks(self) -> dict[str, list[dict[str, Any]]]:
         """The acknowledgements by id, each document once."""
@@ -238,7 +247,8 @@ class Household:
         for one in self.sent:
             id_ = one.payload["id"]
             finals = [ack for ack in acks[id_] if ack["final"]]
-            if len(finals) > 1 or acks[id_][0]["status"] != "accepted" or finals not in ([], acks[id_][-1:]):
+            first = acks[id_][:1]
+            if not first or first[0]["status"] != "accepted" or finals not in ([], acks[id_][-1:]):
                 yield f"{id_} {one.command}: {[ack['status'] for ack in acks[id_]]}"
             status = finals[0]["status"] if finals else "open"
             if one.account == "flats":
@@ -251,6 +261,18 @@ class Household:
             if status in ("failed", "cancelled", "expired", "rejected") and count:
                 yield f"{id_} {one.command}: {status}, and it was done"
         yield from self._switching()
+        yield from self._untold()
+
+    def _untold(self) -> Iterator[str]:
+        """Commands without an end that nobody will ever end; days may pass, but then the gateway knows it."""
+        journal = self.journal()
+        for one in self.open():
+            id_ = one.payload["id"]
+            state = journal.get(id_)
+            if state is None:
+                yield f"{id_} {one.command}: no end was told, and the journal does not know it"
+            elif state == "final":
+                yield f"{id_} {one.command}: it came to its end, and that was not told"
 
     def _deeds(self) -> Counter[str]:
         """How often each command reached its vendor and had its effect, by id."""

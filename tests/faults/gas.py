@@ -87,6 +87,22 @@ def alarm(meter: str, number: int) -> bytes:
     ).encode()
 
 
+def event(meter: str, number: int) -> bytes:
+    """The body of a meter's n-th event."""
+    at = f"2024-01-01 {number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}"
+    return json.dumps(
+        {
+            "device_comm_no": meter,
+            "device_type": "1",
+            "event_time": at,
+            "receive_time": at,
+            "event_code": 12,
+            "event_content": "trial",
+            "event_data": {"number": number},
+        }
+    ).encode()
+
+
 def metrics(gateway: Gateway) -> dict[str, float]:
     """`/metrics`: name and labels as they stand there → value."""
     text = httpx.get(f"{gateway.web}/metrics", timeout=30, trust_env=False).text

@@ -409,6 +409,9 @@ class Gateway(Process):
         self.configuration = dict(configuration)
         self.file = folder / f"{name}.yaml"
         self.level = "info"
+        self.within: Sequence[
+            str
+        ] = ()  # a command that runs the rest of its line elsewhere, such as on a disk of its own
         # a socket's path is limited to 108 bytes: not below pytest's long folders
         self.notices = Notifications(Path(f"/tmp/mb-notify-{os.urandom(6).hex()}"))
         self.write()
@@ -433,6 +436,7 @@ class Gateway(Process):
         self.notices.clear()
         self.launch(
             [
+                *self.within,
                 *(sys.executable, "-m", "bridge", "run", "-c", str(self.file)),
                 *("--log-format", "json", "--log-level", self.level),
             ],
