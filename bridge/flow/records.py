@@ -196,6 +196,7 @@ def _merge(
         row.metrics[name] = [value, ts_ms]
     if not before:
         return
+    desk.met(row, [name for name, value in before.items() if value is None])
     newer = {name: metrics[name] for name in before}
     _tell_resets(desk, row, before, newer, ts_ms, origin, received_at)
     for name in SWITCH_EVENTS.keys() & newer.keys():
