@@ -141,10 +141,11 @@ class Meter:
         self._count(now_s)
 
     def configure(self, **options: object) -> None:
-        """Sets options; a shorter interval counts from now. Raises ValueError for another name or type."""
+        """Sets options; another interval counts from now. Raises ValueError for another name or type."""
         for name, value in options.items():
             self.options.set(name, value)
-        self._next_read_s = min(self._next_read_s, self.since_s + self.options.read_every_s)
+        if "read_every_s" in options:
+            self._next_read_s = self.since_s + self.options.read_every_s
 
     def read(self, now_s: int) -> None:
         """Makes a record of the present reading; a time-of-use meter also of its registers and powers."""

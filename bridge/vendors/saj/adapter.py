@@ -106,7 +106,7 @@ class SajAdapter:
         if order.spec.name in MANAGEMENT:
             return await self._execution.run(order, effect)
         if order.device is None:
-            devices = await self._inventory.devices(Lane.COMMAND)
+            devices = await self._inventory.devices(Lane.COMMAND, anew=True)
             shown = [device for device in devices if self._kit.policy.exposes(device.native_id)]
             seen = [*map(Described, shown), *self._reader.statuses()]
             return Outcome(Status.SUCCEEDED, result={"devices": len(shown)}, observations=seen)

@@ -31,10 +31,11 @@ class Inventory:
     notes: Notes
     _details: dict[str, dict[str, Json]] = field(default_factory=dict)
 
-    async def devices(self, lane: Lane) -> list[Device]:
-        """Every plant and every inverter, each id once; plants come first."""
+    async def devices(self, lane: Lane, *, anew: bool = False) -> list[Device]:
+        """Every plant and every inverter, each id once; plants come first. `anew`: also the master data, of whatever
+        age those are that were read last."""
         plants = await self.plants(lane)
-        devices = {plant.id: await self._plant(plant, lane) for plant in plants}
+        devices = {plant.id: await self._plant(plant, lane, anew=anew) for plant in plants}
         plant_ids = list(devices)
         for plant_id in plant_ids:
             for one in await self._inverters(plant_id, lane):
@@ -67,12 +68,12 @@ class Inventory:
             self.notes.zones[plant_id] = zone
         return self.notes.zones[plant_id]
 
-    async def _plant(self, plant: Plant, lane: Lane) -> Device:
+    async def _plant(self, plant: Plant, lane: Lane, *, anew: bool) -> Device:
         if not self.kit.policy.exposes(plant.id):
             return codec.plant_device(plant, None, self.kit.policy)
         kept = await self._kept(plant.id)
         now_s = self.kit.clock.now().timestamp()
-        if not 0 <= now_s - float(kept.get("at", 0)) < DETAILS_FOR_S:
+        if anew or not 0 <= now_s - float(kept.get("at", 0)) < DETAILS_FOR_S:
             kept = await self._read_details(plant.id, lane) or kept
         data = kept.get("data")
         zone = codec.zone_of(data)

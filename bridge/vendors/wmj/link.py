@@ -13,6 +13,9 @@ from bridge.vendors.wmj.faults import NOT_REGISTERED
 from bridge.vendors.wmj.notes import Notes
 from bridge.vendors.wmj.wire import CloudRequest
 
+_ASKED = "asked"
+"""Kept before `unregister` leaves, and where its answer was lost."""
+
 
 class Link:
     """Invariant: a device that a command took off the account is bound again by a command only."""
@@ -55,14 +58,28 @@ class Link:
         return code
 
     async def unregister(self, serial: str, effect: Effect) -> int:
-        """Unbinds the device by command; returns the vendor's code."""
-        code = await self._api.logout(serial, Lane.COMMAND, effect)
-        await self._vault.put(_released_key(serial), True)
+        """Unbinds the device by command; returns the vendor's code. After an answer that was lost, "not registered"
+        means that it was done."""
+        key = _released_key(serial)
+        before = await self._vault.get(key)
+        if before is None:
+            await self._vault.put(key, _ASKED)
+        try:
+            code = await self._api.logout(serial, Lane.COMMAND, effect)
+        except LostAnswer:
+            raise
+        except Exception as error:
+            done = isinstance(error, Refused) and error.native_code == NOT_REGISTERED and before is not None
+            if not done:
+                await self._vault.put(key, before)
+                raise
+            code = NOT_REGISTERED
+        await self._vault.put(key, True)
         return code
 
     async def is_released(self, serial: str) -> bool:
-        """Whether the last word on the device's registration was `unregister`."""
-        return await self._vault.get(_released_key(serial)) is True
+        """Whether the last word on the device's registration was `unregister`, answered or not."""
+        return await self._vault.get(_released_key(serial)) in (True, _ASKED)
 
     async def _sent(self, request: CloudRequest, lane: Lane, effect: Effect | None) -> Told:
         try:
