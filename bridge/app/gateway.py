@@ -27,7 +27,7 @@ from bridge.domain.command import CommandState
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import ConfigError, StoreError
 from bridge.domain.ids import GATEWAY
-from bridge.domain.observation import Batch, Observation
+from bridge.domain.observation import Observation
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
 from bridge.flow.admission import Admission
@@ -44,6 +44,7 @@ from bridge.flow.health import AccountHealth
 from bridge.flow.history import GatewayBackfill, wake_on_end
 from bridge.flow.intake import Intake, IntakeOptions
 from bridge.flow.janitor import Janitor, StateFlusher
+from bridge.flow.pushes import Pushes
 from bridge.flow.repair import GapRepair, Repairs
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
@@ -57,8 +58,9 @@ from bridge.ops.systemd import Notifier
 from bridge.ops.trail import Trail
 from bridge.ports import Clock
 from bridge.push.doors import Doors
+from bridge.push.receiver import PushLimits
 from bridge.push.room import Room
-from bridge.push.server import HttpServer, Pages, PushLimits, build_app
+from bridge.push.server import HttpServer, Pages, build_app
 from bridge.store.protocols import JournalRow, OutboxRow, RetainedRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.vendorkit.spec import VendorSpec
@@ -70,8 +72,6 @@ log = logging.getLogger("bridge")
 STOP_COMMANDS_S = 3.0
 STOP_HISTORY_S = 2.0
 STOP_DRAIN_S = 3.0
-LIGHT_OBSERVATIONS = 8
-"""A push with no more of them is taken in between two turns of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,8 @@ class Gateway:
         self.intake.announces = self.announcer
         self.board = Board(topics)
         http = configuration.http
-        self.doors = Doors(self._take_push, clock, http.trusted_proxies, http.max_wrong_secrets)
+        self.pushes = Pushes(self.store, self.roster, self.intake, clock)
+        self.doors = Doors(self.pushes.take, clock, http.trusted_proxies, http.max_wrong_secrets)
         self.push_limits = PushLimits(
             http.max_body, Room(http.max_pushes, max(http.max_body, http.max_push_bytes))
         )
@@ -160,7 +161,7 @@ class Gateway:
         self.intake.series = self.ledger
         self.intake.is_refusing = lambda: self.store.pressure.full
         self.intake.on_behind = self.flusher.behind
-        self.intake.on_taken = self._count_observation
+        self.intake.on_taken = self._count_observations
         self.settler.on_settled = self._command_settled
         self.settler.on_nudge = self.carrier.wake
         self.admission.on_accepted = self.dispatcher.submit
@@ -250,6 +251,7 @@ class Gateway:
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
         reporter.push_room = self.push_limits.room
         reporter.repair, reporter.backfill = self.repair, self.backfill
+        self.pushes.on_aside = reporter.asides.told
         self.metrics.read_from(lambda: samples(reporter, self._clock))
         reporter.pseudonyms = lambda: Pseudonyms(self.configuration.secrets())
         reporter.on_lag = self.metrics.loop_lag_seconds.observe
@@ -440,27 +442,6 @@ class Gateway:
 
     # what the parts tell ----------------------------------------------------------------------------------------
 
-    async def _take_push(
-        self, account: str, batches: Sequence[Batch], unusable: Sequence[tuple[bytes, str]], source: str
-    ) -> None:
-        if not self.roster.has(account):
-            raise StoreError("the account is being reloaded")
-        policy = self.roster.policy(account)
-
-        def work(tx: Tx) -> int:
-            for batch in batches:
-                self.intake.take_in(tx, policy, batch)
-            at_ms = unix_ms(self._clock.now())
-            new = [
-                tx.dead_letters.add(account, source or "/", reason, body, at_ms) for body, reason in unusable
-            ]
-            return sum(new)
-
-        light = sum(len(batch.observations) for batch in batches) <= LIGHT_OBSERVATIONS
-        new = await self.store.run(work, light=light)
-        if new:
-            self.reporter.asides.told(account, unusable[0][1], new)
-
     def _outgoing(self, added: list[OutboxRow], gone: list[int]) -> None:
         if gone:
             self.publisher.gone(gone)
@@ -561,14 +542,15 @@ class Gateway:
             seconds = max(0, row.updated_ms - row.created_ms) / 1000
             self.metrics.command_ended(row.account, row.command, row.last_ack["status"], seconds)
 
-    def _count_observation(self, account: str, observation: Observation) -> None:
-        key = account, type(observation)
-        counter = self._observed.get(key)
-        if counter is None:
-            counter = self.metrics.observations.labels(account, type(observation).__name__.lower())
-            self._observed[key] = counter
-        counter.inc()
-        self.fleet.heard(account, observation)
+    def _count_observations(self, account: str, observations: Sequence[Observation]) -> None:
+        for observation in observations:
+            key = account, type(observation)
+            counter = self._observed.get(key)
+            if counter is None:
+                counter = self.metrics.observations.labels(account, type(observation).__name__.lower())
+                self._observed[key] = counter
+            counter.inc()
+            self.fleet.heard(account, observation)
 
     async def _watchdog(self) -> None:
         """Tells the service manager that the loop turns and the store writes; stops telling when it does not."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.domain.command import CommandSpec, Status
-from bridge.domain.device import Device, DeviceKind
+from bridge.domain.device import Device
 from bridge.domain.metrics import METRICS
 from bridge.domain.observation import Value
 from bridge.domain.text import Json
@@ -23,7 +23,7 @@ def record(
     account: str,
     vendor: str,
     device: str,
-    kind: DeviceKind,
+    kind: str,
     ts: datetime,
     received_ts: datetime,
     source: str,
@@ -39,7 +39,7 @@ def record(
         "account": account,
         "vendor": vendor,
         "device": device,
-        "kind": str(kind),
+        "kind": kind,
         "metrics": dict(metrics),
     }
     if extra:
@@ -54,7 +54,7 @@ def state(
     account: str,
     vendor: str,
     device: str,
-    kind: DeviceKind,
+    kind: str,
     ts: datetime,
     metrics: Mapping[str, Value],
     alarms: Iterable[str],
@@ -65,7 +65,7 @@ def state(
         "account": account,
         "vendor": vendor,
         "device": device,
-        "kind": str(kind),
+        "kind": kind,
         "metrics": dict(metrics),
         "alarms": sorted(set(alarms)),
     }
@@ -114,7 +114,7 @@ def alarm(
     account: str,
     vendor: str,
     device: str,
-    kind: DeviceKind,
+    kind: str,
     code: str,
     vendor_code: str,
     message: str,
@@ -131,7 +131,7 @@ def alarm(
         "account": account,
         "vendor": vendor,
         "device": device,
-        "kind": str(kind),
+        "kind": kind,
         "code": code,
         "vendor_code": vendor_code,
         "message": message,
@@ -150,7 +150,7 @@ def event(
     account: str,
     vendor: str,
     device: str,
-    kind: DeviceKind,
+    kind: str,
     code: str,
     vendor_code: str,
     message: str,
@@ -165,7 +165,7 @@ def event(
         "account": account,
         "vendor": vendor,
         "device": device,
-        "kind": str(kind),
+        "kind": kind,
         "code": code,
         "vendor_code": vendor_code,
         "message": message,

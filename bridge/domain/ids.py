@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 ACCOUNT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 GATEWAY = "bridge"
@@ -12,6 +13,7 @@ GATEWAY = "bridge"
 _UNSAFE = re.compile(r"[/+#\x00-\x20\x7f-\x9f]|\s")
 
 
+@lru_cache(maxsize=16384)
 def topic_level(native_id: str) -> str:
     """A vendor's device id as one topic level: what MQTT or a level forbids is percent-encoded, nothing else.
 

@@ -95,7 +95,7 @@ class GapLedger:
         """A record that goes to `telemetry`; `before_ms` is the time of the one before it there."""
         account, device = desk.policy.account, row.device
         cadence = desk.tx.cadences.get(account, device) or CadenceRow(account, device)
-        kind = _kind(desk, row)
+        kind = desk.kind_of(row)
         cadence.brightest_w = max(cadence.brightest_w, _power_w(metrics))
         dim = is_dim(kind, metrics, cadence.brightest_w)
         if before_ms is not None and ts_ms > before_ms:
@@ -111,7 +111,7 @@ class GapLedger:
         if gap is None or not gap.certain:
             return  # of one that is not certain nobody can tell what a part lacks: it is looked at as a whole, once
         cadence = desk.tx.cadences.get(account, device) or CadenceRow(account, device)
-        dim = is_dim(_kind(desk, row), metrics, cadence.brightest_w)
+        dim = is_dim(desk.kind_of(row), metrics, cadence.brightest_w)
         expected = self._expected_s(account, device, cadence.distances)
         pieces = [
             replace(gap, end_ms=ts_ms, end_dim=dim),
@@ -229,10 +229,6 @@ def _wanted(row: GapRow, device: str | None, start_ms: int | None, end_ms: int |
         and (start_ms is None or row.end_ms > start_ms)
         and (end_ms is None or row.start_ms < end_ms)
     )
-
-
-def _kind(desk: Desk, row: DeviceRow) -> str:
-    return str((row.info or {}).get("kind", desk.kind))
 
 
 def _power_w(metrics: Mapping[str, Value]) -> float:

@@ -32,6 +32,7 @@ from bridge.store.protocols import Store, Tx
 
 log = logging.getLogger("bridge.intake")
 
+SPOOL_FULL = "the spool is full of messages that are never dropped, and the broker takes none"
 INVENTORY_ROWS = 200
 """How many devices of an inventory are taken in by one transaction."""
 
@@ -92,7 +93,7 @@ class Intake:
         self.is_refusing: Callable[[], bool] = lambda: False
         self.announces: Announces | None = None
         self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
-        self.on_taken: Callable[[str, Observation], None] = lambda _account, _observation: None
+        self.on_taken: Callable[[str, Sequence[Observation]], None] = lambda _account, _observations: None
 
     async def take(self, account: str, batches: Sequence[Batch]) -> list[Taken]:
         """Takes batches in, all in one transaction; on disk when it returns. Raises StoreError: then none is."""
@@ -102,16 +103,21 @@ class Intake:
     def take_in(self, tx: Tx, policy: AccountPolicy, batch: Batch) -> Taken:
         """The same inside a transaction that is under way. Raises SpoolFull: the sender keeps it."""
         if tx.outbox.full():
-            raise SpoolFull("the spool is full of messages that are never dropped, and the broker takes none")
-        taken = Taken()
+            raise SpoolFull(SPOOL_FULL)
         desk = self.desk(tx, policy)
-        if batch.body_key is not None and not tx.seen.body(
-            policy.account, batch.body_key, desk.now_ms, batch.body_window_s
+        taken = self.take_batch(desk, batch)
+        self.close(desk)
+        return taken
+
+    def take_batch(self, desk: Desk, batch: Batch) -> Taken:
+        """The same onto an open desk, whose spool has room."""
+        taken = Taken()
+        if batch.body_key is not None and not desk.tx.seen.body(
+            desk.policy.account, batch.body_key, desk.now_ms, batch.body_window_s
         ):
             taken.duplicate = True
             return taken
         self.take_onto(desk, batch.observations, taken)
-        self.close(desk)
         return taken
 
     def take_onto(self, desk: Desk, observations: Sequence[Observation], taken: Taken) -> None:
@@ -121,7 +127,7 @@ class Intake:
             self._take_one(desk, observation, taken)
             if self.confirms is not None:
                 self.confirms.by_evidence(desk, observation)
-            desk.tx.after_commit(partial(self.on_taken, desk.policy.account, observation))
+        desk.tx.after_commit(partial(self.on_taken, desk.policy.account, observations))
         taken.fresh += desk.fresh - before
 
     def desk(self, tx: Tx, policy: AccountPolicy) -> Desk:

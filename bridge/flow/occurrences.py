@@ -50,7 +50,7 @@ def _publish_event(desk: Desk, row: DeviceRow, event: Event, at: datetime) -> No
         account=desk.policy.account,
         vendor=desk.policy.vendor,
         device=event.device,
-        kind=desk.device(row).kind,
+        kind=desk.kind_of(row),
         code=event.code,
         vendor_code=event.vendor_code,
         message=event.message,
@@ -145,11 +145,15 @@ def check_conditions(
     received_at: datetime,
 ) -> None:
     """The alarms that are read from records: raised on the change to a bad value, cleared on the change back."""
-    concerned = [condition for condition in CONDITIONS if condition.metric in newer]
+    active = [alarm for alarm in desk.tx.alarms.active(row.account, row.device) if alarm.condition]
+    concerned = [
+        condition
+        for condition in CONDITIONS
+        if condition.metric in newer and (active or newer[condition.metric] in condition.bad)
+    ]
     if not concerned:
         return
     at = from_unix_ms(ts_ms)
-    active = [alarm for alarm in desk.tx.alarms.active(row.account, row.device) if alarm.condition]
     rising: list[Condition] = []
     for condition in concerned:
         mine = [a for a in active if a.code == condition.code and a.severity == condition.severity]
@@ -246,7 +250,7 @@ def _document(
         account=desk.policy.account,
         vendor=desk.policy.vendor,
         device=row.device,
-        kind=desk.device(row).kind,
+        kind=desk.kind_of(row),
         code=code,
         vendor_code=vendor_code,
         message=message,

@@ -42,7 +42,8 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
     ts_ms = unix_ms(reading.observed_at or reading.received_at)
     if from_unix_ms(ts_ms) > reading.received_at + FUTURE:
         return _take_suspect(desk, row, reading, metrics, ts_ms)
-    if not _is_new(desk, row, reading, metrics, ts_ms):
+    mark = fingerprint(metrics)
+    if not _is_new(desk, row, reading, metrics, ts_ms, mark):
         if desk.series is not None and reading.origin is Origin.BACKFILL:
             desk.series.past(desk, row, ts_ms, metrics)
         return _record(desk, row, reading, metrics, ts_ms)
@@ -55,7 +56,7 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
     else:
         if desk.series is not None:
             desk.series.live(desk, row, row.clock_ms, ts_ms, metrics)
-        _advance_clock(row, metrics, ts_ms, reading.series)
+        _advance_clock(row, mark, ts_ms, reading.series)
         metrics = guard_counters(desk, row, metrics, ts_ms)
         record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "telemetry", record, Class.TELEMETRY)
@@ -73,6 +74,9 @@ def take_words(desk: Desk, words: Words) -> None:
 
 def known_metrics(desk: Desk, metrics: Mapping[str, Value]) -> dict[str, Value]:
     """Only catalogued names with values of their type; anything else is a codec's mistake and is counted."""
+    good = {name: value for name, value in metrics.items() if type(value) in _TYPES.get(name, ())}
+    if len(good) == len(metrics):
+        return good
     good = {}
     for name, value in metrics.items():
         if type(value) in _TYPES.get(name, ()) or (name in METRICS and METRICS[name].takes(value)):
@@ -94,7 +98,7 @@ def _record(
         account=desk.policy.account,
         vendor=desk.policy.vendor,
         device=row.device,
-        kind=desk.device(row).kind,
+        kind=desk.kind_of(row),
         ts=from_unix_ms(ts_ms),
         received_ts=reading.received_at,
         source=str(reading.origin),
@@ -106,11 +110,12 @@ def _record(
 
 def fingerprint(metrics: Mapping[str, Value]) -> str:
     """Equal values give equal fingerprints."""
-    return hashlib.blake2b(canonical(dict(metrics)), digest_size=8).hexdigest()
+    return hashlib.blake2b(canonical(metrics), digest_size=8).hexdigest()
 
 
-def _is_new(desk: Desk, row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int) -> bool:
-    mark = fingerprint(metrics)
+def _is_new(
+    desk: Desk, row: DeviceRow, reading: Reading, metrics: Mapping[str, Value], ts_ms: int, mark: str
+) -> bool:
     if row.clock_ms == ts_ms and (mark in row.prints or _says_nothing_new(row, reading, metrics, ts_ms)):
         return False
     if reading.observed_at is None:
@@ -144,12 +149,12 @@ def _is_known(row: DeviceRow, name: str, value: Value, ts_ms: int) -> bool:
     return overtaken or [value, ts_ms] in (entry, row.held.get(name))
 
 
-def _advance_clock(row: DeviceRow, metrics: Mapping[str, Value], ts_ms: int, series: str) -> None:
+def _advance_clock(row: DeviceRow, mark: str, ts_ms: int, series: str) -> None:
     if row.clock_ms != ts_ms:
         row.clock_ms = ts_ms
         row.prints = []
-    marks = [fingerprint(metrics), _SERIES + series] if series else [fingerprint(metrics)]
-    row.prints += [mark for mark in marks if mark not in row.prints]
+    marks = [mark, _SERIES + series] if series else [mark]
+    row.prints += [one for one in marks if one not in row.prints]
 
 
 def _take_suspect(
@@ -188,19 +193,24 @@ def _merge(
 ) -> None:
     """The newest value of every metric, and what follows from a change: events, conditions, a changed state."""
     before: dict[str, Value | None] = {}
+    kept = row.metrics
     for name, value in metrics.items():
-        entry = row.metrics.get(name)
-        if entry is not None and int(entry[1]) > ts_ms:
-            continue
-        before[name] = entry[0] if entry is not None else None
-        row.metrics[name] = [value, ts_ms]
+        entry = kept.get(name)
+        if entry is None:
+            before[name] = None
+            kept[name] = [value, ts_ms]
+        elif entry[1] <= ts_ms:
+            before[name] = entry[0]
+            entry[0], entry[1] = value, ts_ms
     if not before:
         return
-    desk.met(row, [name for name, value in before.items() if value is None])
-    newer = {name: metrics[name] for name in before}
+    newer = metrics if len(before) == len(metrics) else {name: metrics[name] for name in before}
     _tell_resets(desk, row, before, newer, ts_ms, origin, received_at)
-    for name in SWITCH_EVENTS.keys() & newer.keys():
-        _tell_switch(desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at, announced)
+    for name in SWITCH_EVENTS:
+        if name in newer:
+            _tell_switch(
+                desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at, announced
+            )
     check_conditions(desk, row, before, newer, ts_ms, origin, received_at)
     desk.mark_dirty(row)
 

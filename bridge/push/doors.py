@@ -67,6 +67,11 @@ class Doors:
         """The entrances from now on."""
         self._doors = {door.account: door for door in doors}
 
+    @property
+    def trusts_proxies(self) -> bool:
+        """Whether a header of a proxy may tell the sender's address."""
+        return bool(self._trusted)
+
     def peer(self, address: str, forwarded_for: str | None) -> str:
         """The sender's address: behind trusted proxies, the last one of X-Forwarded-For that is none of them."""
         hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -13,7 +11,7 @@ class NoRoom(Exception):
 
 @dataclass(slots=True)
 class Place:
-    """What one push takes up."""
+    """What one push takes up, within `with`."""
 
     room: Room
     size: int = 0
@@ -25,6 +23,14 @@ class Place:
         self.room.held += size
         self.size += size
 
+    def __enter__(self) -> Place:
+        self.room.under_way += 1
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.room.under_way -= 1
+        self.room.held -= self.size
+
 
 @dataclass(slots=True)
 class Room:
@@ -35,15 +41,8 @@ class Room:
     under_way: int = 0
     held: int = 0
 
-    @contextmanager
-    def place(self) -> Iterator[Place]:
+    def place(self) -> Place:
         """One push's place until it is answered. Raises NoRoom."""
         if self.under_way >= self.most:
             raise NoRoom
-        self.under_way += 1
-        mine = Place(self)
-        try:
-            yield mine
-        finally:
-            self.under_way -= 1
-            self.held -= mine.size
+        return Place(self)

@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from bridge.domain.errors import BridgeError, PushDenied
+from bridge.domain.errors import BridgeError
 from bridge.domain.text import Json, dumps
-from bridge.ports import Clock, PushAnswer, PushRequest
-from bridge.push.doors import Door, Doors, lower_headers
-from bridge.push.room import NoRoom, Place, Room
-
-READ_TIMEOUT_S = 30.0
-"""How long a sender may take to send a body: a stuck one must not hold a place for ever."""
+from bridge.ports import Clock
+from bridge.push.doors import Doors
+from bridge.push.express import express
+from bridge.push.receiver import Call, PushLimits, Receiver, Reply
+from bridge.push.room import Place
 
 log = logging.getLogger("bridge.push")
 
@@ -49,10 +48,10 @@ class Pages:
 
 class Front:
     """The ASGI application. Pushes go straight to their receiver: starlette's way there would cost as much as the
-    rest of a request. Everything else is starlette's."""
+    rest of a request. Everything else is starlette's. Small pushes do not even come here (`push.express`)."""
 
     def __init__(self, receiver: Receiver, others: Starlette) -> None:
-        self._receiver = receiver
+        self.receiver = receiver
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,12 +64,18 @@ class Front:
         await self._others(scope, receive, send)
 
     async def _push(self, parts: Sequence[str], scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path_params"] = {"account": parts[2], "secret": parts[3], "tail": "".join(parts[4:])}
+        client = scope["client"][0] if scope.get("client") else ""
+        call = Call(parts[2], parts[3], "".join(parts[4:]), client, scope["headers"])
         try:
-            response = await self._receiver.push(Request(scope, receive))
+            read = partial(_read, Request(scope, receive), self.receiver.limits.max_body_bytes)
+            reply = await self.receiver.push(call, read)
+        except ClientDisconnect:
+            reply = Reply(400)
         except Exception:
             log.exception("push.crashed")
-            response = Response("Internal Server Error", status_code=500)
+            reply = Reply(500, b"Internal Server Error")
+        response = Response(reply.body, status_code=reply.status)
+        response.raw_headers += reply.headers
         await response(scope, receive, send)
 
 
@@ -90,8 +95,9 @@ def build_app(doors: Doors, pages: Pages, limits: PushLimits, clock: Clock) -> F
 
     others = Starlette(
         routes=[
-            Route("/push/{account}/{secret}", receiver.push, methods=["POST"]),
-            Route("/push/{account}/{secret}/{tail:path}", receiver.push, methods=["POST"]),
+            # the front takes what these name; here they only refuse other methods
+            Route("/push/{account}/{secret}", _no_page, methods=["POST"]),
+            Route("/push/{account}/{secret}/{tail:path}", _no_page, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
@@ -101,66 +107,8 @@ def build_app(doors: Doors, pages: Pages, limits: PushLimits, clock: Clock) -> F
     return Front(receiver, others)
 
 
-@dataclass(frozen=True, slots=True)
-class PushLimits:
-    """What a push may be and how many may be under way; `room` is shared with whoever tells of it."""
-
-    max_body_bytes: int
-    room: Room
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """Takes pushes: who may, as much as there is room for, whole or not at all."""
-
-    doors: Doors
-    limits: PushLimits
-    clock: Clock
-
-    async def push(self, request: Request) -> Response:
-        """One push, from its address to its answer."""
-        client = request.client.host if request.client else ""
-        peer = self.doors.peer(client, ",".join(request.headers.getlist("x-forwarded-for")))
-        try:
-            door = self.doors.admit(request.path_params["account"], request.path_params["secret"], peer)
-        except PushDenied as denied:
-            wait_s = math.ceil(denied.retry_after_s)
-            return Response(status_code=denied.status, headers={"Retry-After": str(wait_s)} if wait_s else {})
-        try:
-            with self.limits.room.place() as place:
-                return _answer(await self._received(request, door, place))
-        except NoRoom:
-            self.doors.no_room(door)
-            return _answer(door.door.failure(self._pushed(request, b""), 503, "temporarily unavailable"))
-        except ClientDisconnect:
-            return Response(status_code=400)
-
-    async def _received(self, request: Request, door: Door, place: Place) -> PushAnswer:
-        """Raises NoRoom, ClientDisconnect."""
-        most = self.limits.max_body_bytes
-        try:
-            # a sender's pace is real time, whatever the clock of the gateway says
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                body = await _read(request, most, place)
-        except TimeoutError:
-            self.doors.counters.add(door.account, "too_slow")
-            reason = f"the body did not come within {READ_TIMEOUT_S:g} seconds"
-            return door.door.failure(self._pushed(request, b""), 408, reason)
-        if body is None:
-            self.doors.counters.add(door.account, "too_large")
-            reason = f"the body is larger than {most} bytes"
-            return door.door.failure(self._pushed(request, b""), 413, reason)
-        # one that was begun is finished even if its sender goes away: shielded, its effect is never half
-        return await asyncio.shield(asyncio.ensure_future(self.doors.take(door, self._pushed(request, body))))
-
-    def _pushed(self, request: Request, body: bytes) -> PushRequest:
-        tail = request.path_params.get("tail", "")
-        return PushRequest(
-            tail=f"/{tail}" if tail else "",
-            headers=lower_headers(request.scope["headers"]),
-            body=body,
-            received_at=self.clock.now(),
-        )
+async def _no_page(_request: Request) -> Response:
+    return Response(status_code=404)
 
 
 async def _read(request: Request, max_body_bytes: int, place: Place) -> bytes | None:
@@ -180,13 +128,6 @@ async def _read(request: Request, max_body_bytes: int, place: Place) -> bytes | 
             place.grow(size - place.size)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _answer(answer: PushAnswer) -> Response:
-    headers = {"Content-Type": answer.content_type} if answer.body else {}
-    if answer.status == 503:
-        headers["Retry-After"] = "5"
-    return Response(answer.body, status_code=answer.status, headers=headers)
 
 
 def _health(health: Health) -> Response:
@@ -210,9 +151,9 @@ class _QuietServer(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an ASGI application on one address."""
+    """Serves the application on one address."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: Front, host: str, port: int) -> None:
         self._server = _QuietServer(
             uvicorn.Config(
                 app,
@@ -223,7 +164,7 @@ class HttpServer:
                 lifespan="off",
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=3,
-                http="httptools",
+                http=express(app.receiver),
                 ws="none",
                 proxy_headers=False,
                 h11_max_incomplete_event_size=None,

@@ -46,6 +46,9 @@ TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
 CACHE_KIB = 16 * 1024
 """Pages kept in memory: the rows of a fleet that pushes all the time."""
+LOG_BYTES = 16 * 1024**2
+"""After so much the log goes into the database: a page that a thousand commits changed is written there once. With
+SQLite's own 4 MB every page of a pushing fleet was written twice."""
 LIGHT_S = 0.01
 """How long light work may hold the event loop at a time."""
 LOOP_GONE_S = 1.0
@@ -104,12 +107,14 @@ class SqliteTx:
         self.outbox.begin(now_ms)
         self.devices.begin()
         self.retained.begin()
+        self.cadences.begin()
 
     def rolled_back(self, mark: Mark) -> None:
         """All or the last part of the commit is undone, to where the outbox was marked."""
         self.outbox.reset(mark)
         self.devices.rolled_back()
         self.retained.rolled_back()
+        self.cadences.rolled_back()
 
 
 @dataclass(slots=True)
@@ -434,6 +439,8 @@ class SqliteStore:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+            db.execute(f"PRAGMA wal_autocheckpoint={LOG_BYTES // page_bytes}")
             migrate(db)
         except BaseException:
             db.close()

@@ -13,6 +13,9 @@ _COLUMNS = (
     "key, account, device, start_ms, end_ms, state, certain, start_dim, end_dim, tries, next_ms, ref, noted_ms,"
     " message"
 )
+_Cadence = tuple[list[int], bool, float]
+"""Distances, whether it was dim, the brightest power."""
+KEPT_CADENCES = 4096
 _SELECT = f"SELECT {_COLUMNS} FROM gap"  # noqa: S608 - a fixed text
 
 
@@ -94,25 +97,56 @@ class SqliteGaps:
 
 
 class SqliteCadences:
-    """CadenceTable."""
+    """CadenceTable. Keeps what was read or written last: most devices keep their rhythm, and each record asks for it.
+    A rollback forgets what it touched."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._kept: dict[tuple[str, str], _Cadence] = {}
+        self._touched: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        """A commit begins."""
+        self._touched.clear()
+
+    def rolled_back(self) -> None:
+        """What was saved since `begin` may not be what is on disk."""
+        for key in self._touched:
+            self._kept.pop(key, None)
 
     def get(self, account: str, device: str) -> CadenceRow | None:
-        row = self._db.execute(
-            "SELECT distances, dim, brightest_w FROM cadence WHERE account = ? AND device = ?",
-            (account, device),
-        ).fetchone()
-        return CadenceRow(account, device, restored(row[0]), bool(row[1]), row[2]) if row else None
+        kept = self._kept.get((account, device))
+        if kept is None:
+            row = self._db.execute(
+                "SELECT distances, dim, brightest_w FROM cadence WHERE account = ? AND device = ?",
+                (account, device),
+            ).fetchone()
+            if row is None:
+                return None
+            kept = restored(row[0]), bool(row[1]), row[2]
+            self._touched.add((account, device))  # perhaps of this commit, which may still be undone
+            self._keep((account, device), kept)
+        distances, dim, brightest_w = kept
+        return CadenceRow(account, device, list(distances), dim, brightest_w)
 
     def save(self, row: CadenceRow) -> None:
+        key = row.account, row.device
+        now = list(row.distances), row.dim, row.brightest_w
+        if self._kept.get(key) == now:
+            return
+        self._touched.add(key)
+        self._keep(key, now)
         self._db.execute(
             "INSERT INTO cadence (account, device, distances, dim, brightest_w) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (account, device) DO UPDATE SET distances = excluded.distances, dim = excluded.dim,"
             " brightest_w = excluded.brightest_w",
             (row.account, row.device, dumps(row.distances), int(row.dim), row.brightest_w),
         )
+
+    def _keep(self, key: tuple[str, str], cadence: _Cadence) -> None:
+        while len(self._kept) >= KEPT_CADENCES:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[key] = cadence
 
 
 def _values(row: GapRow) -> tuple[Any, ...]:

@@ -41,6 +41,7 @@ _TAKEN, _PUBLISHED, _REFUSED, _SHED, _SUPERSEDED, _LOST, _FIRST_MS, _LAST_MS, _R
     int, _Column
 )
 _WIDTH = len(_Column)
+_NEVER_SHED = [int(klass) * _WIDTH + _BYTES for klass in Class if klass not in SHEDDABLE]
 _IN_TABLE = _ROWS
 
 
@@ -136,8 +137,8 @@ class SqliteOutbox:
         return {int(klass): _tally(self._of(klass)) for klass in Class if self._of(klass)[_TAKEN]}
 
     def full(self) -> bool:
-        kept = sum(self._counts[klass * _WIDTH + _BYTES] for klass in Class if klass not in SHEDDABLE)
-        return kept > self.bound_bytes * 9 // 10
+        counts = self._counts
+        return sum([counts[at] for at in _NEVER_SHED]) > self.bound_bytes * 9 // 10
 
     # the commit -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ left out; class defaults of `ext_data` are never applied. Every metric name is o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 from bridge.domain.account import AccountPolicy
@@ -100,8 +100,10 @@ _CUSTOMER = ("meter_define_no1", "meter_define_no2", "meter_define_no3", "meter_
 _VENDOR_INFO = ("meter_area_no", "company_no")
 _DESCRIPTION = frozenset(
     {"meter_comm_no", "device_type", "device_type_name", "factory_code", "acquisition_time", "ext_data"}
+    | {*_CUSTOMER, *_VENDOR_INFO}
 )
-_HANDLED = _FIELDS.keys() | _DESCRIPTION | frozenset(_CUSTOMER) | frozenset(_VENDOR_INFO)
+_DESCRIBING = ("meter_comm_no", "device_type", "device_type_name", "factory_code", *_VENDOR_INFO, *_CUSTOMER)
+_KEPT_DEVICES = 4096
 
 _MESSAGE_FIELDS = frozenset({"device_comm_no", "device_type", "receive_time", "company_no"})
 
@@ -116,40 +118,50 @@ def kind_of(device_type: Json) -> DeviceKind | None:
 
 def metrics_of(record: Record) -> dict[str, Value]:
     """The metrics of a reading, those of its `ext_data` included."""
-    ext = decoded(record.get("ext_data"))
-    found = _converted(record, _FIELDS)
-    return found | _converted(ext, _EXT_FIELDS) if isinstance(ext, dict) else found
+    return _sorted_out(record)[0]
 
 
-def _converted(fields: Record, converters: _Converters) -> dict[str, Value]:
+def extra_of(record: Record) -> dict[str, Json]:
+    """What a record keeps beside its metrics, as sent: `data_type`, `receive_time`, `data_guid`, fields that the
+    page does not know, unknown keys of `ext_data`, and an `ext_data` that is no JSON object (METRICS 1.9)."""
+    return _sorted_out(record)[1]
+
+
+def _sorted_out(record: Record) -> tuple[dict[str, Value], dict[str, Json]]:
+    """Metrics and extra in one pass: fleets push thousands of these."""
     found: dict[str, Value] = {}
-    for name, sent in fields.items():
-        if sent is None or name not in converters:
+    extra: dict[str, Json] = {}
+    for name, sent in record.items():
+        if sent is None:
             continue
-        metric, convert = converters[name]
-        value = convert(sent)
+        field = _FIELDS.get(name)
+        if field is not None:
+            value = field[1](sent)
+            if value is not None:
+                found[field[0]] = value
+        elif name not in _DESCRIPTION:
+            extra[name] = sent
+    ext = decoded(record.get("ext_data"))
+    if not isinstance(ext, dict):
+        extra["ext_data"] = record["ext_data"]
+        return found, extra
+    for name, sent in ext.items():
+        if sent is None:
+            continue
+        field = _EXT_FIELDS.get(name)
+        if field is None:
+            extra[name if name not in extra else f"ext_data.{name}"] = sent
+            continue
+        value = field[1](sent)
         if value is not None:
-            found[metric] = value
-    return found
+            found[field[0]] = value
+    return found, extra
 
 
 def _series(record: Record) -> str:
     """Real-time or frozen: one record per device, kind of data and time (9.5), pushed and polled."""
     code = whole(record.get("data_type"))
     return f"data_type {code}" if code is not None else "data_type"
-
-
-def extra_of(record: Record) -> dict[str, Json]:
-    """What a record keeps beside its metrics, as sent: `data_type`, `receive_time`, `data_guid`, fields that the
-    page does not know, unknown keys of `ext_data`, and an `ext_data` that is no JSON object (METRICS 1.9)."""
-    extra = {name: value for name, value in record.items() if name not in _HANDLED and value is not None}
-    ext = decoded(record.get("ext_data"))
-    if not isinstance(ext, dict):
-        return extra | {"ext_data": record["ext_data"]}
-    for name, value in ext.items():
-        if name not in _EXT_FIELDS and value is not None:
-            extra[name if name not in extra else f"ext_data.{name}"] = value
-    return extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +172,28 @@ class Codec:
     zone: tzinfo
     offline_after_s: float
     purchase_unit: str | None = None
+    _devices: dict[str, tuple[object, Device]] = field(default_factory=dict, repr=False, compare=False)
 
     def device(self, record: Record, kind: DeviceKind, metrics: Mapping[str, Value] | None = None) -> Device:
-        """The device of a record of 4.1 or 4.2; `metrics` are the record's where they are known already. Raises
-        ValueError without a communication number."""
+        """The device of a record of 4.1 or 4.2; `metrics` are the record's where they are known already. A record that
+        describes it as the last one did gives the same object. Raises ValueError without a communication number."""
         native_id = device_id(record.get("meter_comm_no"))
+        names = tuple(metrics_of(record) if metrics is None else metrics)
+        told = tuple(map(record.get, _DESCRIBING))
+        # 1 is equal to true, but it is not the same word
+        mark = kind, names, told, tuple(map(type, told))
+        known = self._devices.get(native_id)
+        if known is not None and known[0] == mark:
+            return known[1]
+        device = self._described(record, native_id, kind, names)
+        while len(self._devices) >= _KEPT_DEVICES:
+            self._devices.pop(next(iter(self._devices)))
+        self._devices[native_id] = mark, device
+        return device
+
+    def _described(
+        self, record: Record, native_id: str, kind: DeviceKind, metrics: tuple[str, ...]
+    ) -> Device:
         info: dict[str, Json] = {name: text for name in _VENDOR_INFO if (text := text_of(record.get(name)))}
         if self.purchase_unit is not None:
             info["purchase_unit"] = self.purchase_unit
@@ -176,7 +205,7 @@ class Codec:
             model=text_of(record.get("device_type_name")) or None,
             manufacturer=text_of(record.get("factory_code")) or None,
             serial=native_id,
-            metrics=tuple(metrics_of(record) if metrics is None else metrics),
+            metrics=metrics,
             vendor_info=info,
             customer_info={name: text for name in _CUSTOMER if (text := text_of(record.get(name)))},
         )
@@ -188,13 +217,14 @@ class Codec:
         observed_at = instant(record.get("acquisition_time"), self.zone)
         if observed_at is None:
             raise ValueError("acquisition_time is missing or unreadable")
+        metrics, extra = _sorted_out(record)
         return Reading(
             native_id,
             received_at,
             origin,
-            metrics_of(record),
+            metrics,
             observed_at=observed_at,
-            extra=extra_of(record),
+            extra=extra,
             series=_series(record),
         )
 

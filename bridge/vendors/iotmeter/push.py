@@ -12,16 +12,16 @@ import hmac
 import logging
 import uuid
 from codecs import BOM_UTF8
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import tzinfo
-from typing import NamedTuple
+from functools import lru_cache
 from urllib.parse import unquote
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable
 from bridge.domain.observation import Availability, Batch, Confirmation, Described, Observation, Origin
-from bridge.domain.text import Json, canonical, dumps, loads_sent
+from bridge.domain.text import Json, canonical, dumps, loads
 from bridge.domain.times import rfc3339
 from bridge.ports import PushAnswer, Pushed, PushRequest
 from bridge.vendors.iotmeter.codec import Codec, kind_of
@@ -35,15 +35,25 @@ DEVICE_ALARM = "/api/data/devicealarm/add"
 DEVICE_EVENT = "/api/data/deviceevent/add"
 REPORT = "/api/conf/ctrldata/report"
 
-_NAMESPACE = uuid.UUID("8f1f3c0e-6d0a-5b57-9f39-6f2f6b1f7a11")
+_NAMESPACE = uuid.UUID("8f1f3c0e-6d0a-5b57-9f39-6f2f6b1f7a11").bytes
+_KEYS = {
+    METER_DATA: ("meter_comm_no", "data_type", "acquisition_time"),
+    DEVICE_ALARM: ("device_comm_no", "device_type", "alarm_time", "alarm_code"),
+    DEVICE_EVENT: ("device_comm_no", "device_type", "event_time", "event_code"),
+}
+"""What makes a push the same one again (9.5), beside the company."""
 _MOST = 2**31 - 1
 MOST_PARTS = 20
 """Of a push with more unusable parts the whole body is put aside, once."""
 
 
 def guid(key: str) -> str:
-    """A `data_guid`: Base64 of 16 bytes, 24 characters, the same for the same key (9.1)."""
-    return base64.b64encode(uuid.uuid5(_NAMESPACE, key).bytes).decode()
+    """A `data_guid`: Base64 of 16 bytes, 24 characters, the same for the same key (9.1). The bytes of `uuid.uuid5`,
+    without its object."""
+    raw = bytearray(hashlib.sha1(_NAMESPACE + key.encode(), usedforsecurity=False).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x50
+    raw[8] = raw[8] & 0x3F | 0x80
+    return base64.b64encode(raw).decode()
 
 
 def positive_int(key: str) -> int:
@@ -51,6 +61,7 @@ def positive_int(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % _MOST + 1
 
 
+@lru_cache(maxsize=64)
 def route(tail: str) -> str | None:
     """The end point behind a path, in any case, with doubled slashes, with the word `post` that the vendor's text
     has in front (section 9); None for any other path."""
@@ -59,13 +70,6 @@ def route(tail: str) -> str | None:
         parts = parts[1:]
     path = "/" + "/".join(parts)
     return path if path in (METER_DATA, DEVICE_ALARM, DEVICE_EVENT, REPORT) else None
-
-
-class _Told(NamedTuple):
-    """One item of a push, understood: its observations and the key of its id."""
-
-    observations: list[Observation]
-    key: str
 
 
 class PlatformDoor:
@@ -88,7 +92,7 @@ class PlatformDoor:
         self._notes = notes
         self._log = log
         self._told_absent = False
-        self._readers: dict[str, Callable[[Record, PushRequest], _Told]] = {
+        self._readers: dict[str, Callable[[Record, PushRequest], list[Observation]]] = {
             METER_DATA: self._reading,
             DEVICE_ALARM: self._alarm,
             DEVICE_EVENT: self._event,
@@ -105,22 +109,16 @@ class PlatformDoor:
         items, is_list = _items(request.body)
         observations: list[Observation] = []
         unusable: list[tuple[bytes, str]] = []
-        first_key = ""
-        seen: set[bytes] = set()
-        for item in items:
-            raw = canonical(item)
-            if raw in seen:
-                continue
-            seen.add(raw)
+        good: Record | None = None
+        for item in _distinct(items) if len(items) > 1 else items:
             try:
-                told = self._read(endpoint, item, request)
+                observations += self._read(endpoint, item, request)
             except ValueError as error:
                 if not is_list:
                     raise PushUnusable(str(error)) from None
-                unusable.append((raw, str(error)))
+                unusable.append((canonical(item), str(error)))
                 continue
-            first_key = first_key or told.key
-            observations += told.observations
+            good = item if good is None else good
         if not items and endpoint != REPORT:
             raise PushUnusable("the list is empty")
         if items and not observations:
@@ -128,7 +126,7 @@ class PlatformDoor:
         if len(unusable) > MOST_PARTS:
             reason = f"{len(unusable)} of {len(items)} parts could not be used, the first: {unusable[0][1]}"
             unusable = [(request.body, reason)]
-        answer = _answer(endpoint, items, first_key)
+        answer = _answer(endpoint, items, self._id_of(endpoint, good) if good is not None else "")
         return Pushed([Batch(observations)] if observations else [], answer, unusable)
 
     def success(self, request: PushRequest) -> PushAnswer:
@@ -169,30 +167,24 @@ class PlatformDoor:
             self._told_absent = True
             self._log.warning("push.without_key_headers", extra={"account": self._policy.account})
 
-    def _read(self, endpoint: str, item: Json, request: PushRequest) -> _Told:
+    def _read(self, endpoint: str, item: Json, request: PushRequest) -> list[Observation]:
         if not isinstance(item, dict):
             raise ValueError("expected a JSON object")
         return self._readers[endpoint](item, request)
 
-    def _reading(self, record: Record, request: PushRequest) -> _Told:
-        device, kind = self._device(record, "meter_comm_no")
-        seen = self._codec.seen(record, request.received_at, Origin.PUSH, kind)
-        self._meet(seen)
-        return _Told(seen, self._id_key(record, device, "data_type", "acquisition_time"))
+    def _reading(self, record: Record, request: PushRequest) -> list[Observation]:
+        _, kind = self._device(record, "meter_comm_no")
+        return self._met(self._codec.seen(record, request.received_at, Origin.PUSH, kind))
 
-    def _alarm(self, record: Record, request: PushRequest) -> _Told:
-        device, kind = self._device(record, "device_comm_no")
-        seen = self._codec.alarm(record, request.received_at, Origin.PUSH, kind)
-        self._meet(seen)
-        return _Told(seen, self._id_key(record, device, "device_type", "alarm_time", "alarm_code"))
+    def _alarm(self, record: Record, request: PushRequest) -> list[Observation]:
+        _, kind = self._device(record, "device_comm_no")
+        return self._met(self._codec.alarm(record, request.received_at, Origin.PUSH, kind))
 
-    def _event(self, record: Record, request: PushRequest) -> _Told:
-        device, kind = self._device(record, "device_comm_no")
-        seen = self._codec.event(record, request.received_at, Origin.PUSH, kind)
-        self._meet(seen)
-        return _Told(seen, self._id_key(record, device, "device_type", "event_time", "event_code"))
+    def _event(self, record: Record, request: PushRequest) -> list[Observation]:
+        _, kind = self._device(record, "device_comm_no")
+        return self._met(self._codec.event(record, request.received_at, Origin.PUSH, kind))
 
-    def _report(self, record: Record, request: PushRequest) -> _Told:
+    def _report(self, record: Record, request: PushRequest) -> list[Observation]:
         """A word on a task, whoever made it: the journal knows whether it is one of ours. It moves nothing by itself,
         since anybody who knows the address could send it (9.6). A late 3 replaces 6, 7 and 99 (6.1)."""
         task = task_of(record, self._zone)
@@ -211,7 +203,7 @@ class PlatformDoor:
             commands=frozenset({task.command} if task.command else SUFFIXES),
             replaces=DOUBTFUL_STATES if task.state == SUCCESS else frozenset(),
         )
-        return _Told([word], f"{task.ctrl_id}:{task.state}")
+        return [word]
 
     def _device(self, record: Record, field: str) -> tuple[str, DeviceKind]:
         device = self._exposed(device_id(record.get(field)))
@@ -223,28 +215,41 @@ class PlatformDoor:
             raise ValueError("the configuration excludes this device")
         return device
 
-    def _meet(self, seen: Sequence[Observation]) -> None:
+    def _met(self, seen: list[Observation]) -> list[Observation]:
+        """Remembers what is told of devices that the platform does not list."""
         for one in seen:
             if isinstance(one, Described):
                 self._notes.learn(one.device.native_id, one.device.kind)
             elif isinstance(one, Availability):
                 self._notes.meet(one.device, one.at or one.received_at)
+        return seen
 
-    def _id_key(self, record: Record, device: str, *names: str) -> str:
+    def _id_of(self, endpoint: str, record: Record) -> str:
         """The keys of 9.5, equal for every way of writing the same push. The company is the account's: a header that
-        says otherwise was refused."""
-        parts = [self._company, device]
+        says otherwise was refused. A report needs none."""
+        names = _KEYS.get(endpoint, ())
+        parts = [self._company] if names else []
         for name in names:
             at = instant(record.get(name), self._zone) if name.endswith("_time") else None
-            code = whole(record.get(name))
+            code = whole(record.get(name)) if not name.endswith("_no") else None
             parts.append(rfc3339(at) if at else str(code) if code is not None else text_of(record.get(name)))
         return "\n".join(parts)
+
+
+def _distinct(items: Sequence[Json]) -> Iterator[Json]:
+    """Each of them once, whatever the order of its keys."""
+    seen: set[bytes] = set()
+    for item in items:
+        raw = canonical(item)
+        if raw not in seen:
+            seen.add(raw)
+            yield item
 
 
 def _items(body: bytes) -> tuple[list[Json], bool]:
     """The items of a push and whether they came as an array; a single object counts as one item (9.5)."""
     try:
-        value = loads_sent(body.removeprefix(BOM_UTF8))  # .NET may write one
+        value = loads(body.removeprefix(BOM_UTF8))  # .NET may write one
     except ValueError as error:
         raise PushMalformed(f"no JSON: {error}") from None
     if isinstance(value, list):

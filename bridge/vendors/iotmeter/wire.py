@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 
-from bridge.domain.text import Json, dumps, loads_sent, number
+from bridge.domain.text import Json, dumps, loads, number
 
 Record = Mapping[str, Json]
 """One object as the platform sends it."""
@@ -42,7 +42,7 @@ class Answer:
 
 def answer_of(body: bytes) -> Answer:
     """An answer of the platform, names in any case (Q6). Raises ValueError."""
-    root = loads_sent(body)
+    root = loads(body)
     if not isinstance(root, dict):
         raise ValueError("expected a JSON object")
     fields = {name.lower(): value for name, value in root.items()}
@@ -72,8 +72,18 @@ def records_of(data: Json) -> list[Record]:
 
 def measured(value: Json) -> int | Decimal | None:
     """A number sent as number or text (Q4), None where it is none or beyond what any device measures."""
-    if type(value) is int:
+    kind = type(value)
+    if kind is int:
         return value if -_LARGEST < value < _LARGEST else None
+    if kind is Decimal and value.is_finite():
+        return _measured(value)
+    found = number(value)
+    return found if found is not None and -_LARGEST < found < _LARGEST else None
+
+
+@lru_cache(maxsize=8192)
+def _measured(value: Decimal) -> int | Decimal | None:
+    """Kept: meters send the same numbers again and again."""
     found = number(value)
     return found if found is not None and -_LARGEST < found < _LARGEST else None
 
@@ -111,7 +121,7 @@ def decoded(value: Json) -> Json:
     if not value.strip():
         return {}
     try:
-        return loads_sent(value)
+        return loads(value)
     except ValueError:
         return value
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge.push import server
+from bridge.push import receiver as receiving
 from bridge.push.room import NoRoom, Room
 from tests.fakes.receiver import ALARM, DATA, GAS, REPORT, SECRET, SHOP, Receiver
 from tests.unit.vendors.iotmeter.bench import METER, fixture_bytes
@@ -113,7 +113,7 @@ async def test_bytes_in_memory_are_bounded_announced_or_not(tmp_path: Path, *, a
 async def test_a_sender_that_gets_stuck_loses_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(receiving, "READ_TIMEOUT_S", 0.05)
     async with Receiver(tmp_path, http="max_pushes: 1") as receiver:
         slow = Slow(fixture_bytes("v1"))
         assert failed(await receiver.web.post(GAS + DATA, content=slow), 408) is None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from bridge.contract.publication import Class
 from bridge.domain.text import loads
-from bridge.store.protocols import DeviceRow, LockRow, OutboxRow, RetainedRow, SlotRow
+from bridge.store.protocols import CadenceRow, DeviceRow, LockRow, OutboxRow, RetainedRow, SlotRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.outbox import ROW_BYTES
 from bridge.store.sqlite.tables import MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS
@@ -358,3 +360,50 @@ async def test_document_that_wraps_the_deepest_input_comes_back(store: SqliteSto
     deep = {"result": {"record": {"extra": loads("[" * 100 + "]" * 100)}}}
     await store.run(lambda tx: tx.vault.put("shop", "deep", deep))
     assert await store.run(lambda tx: tx.vault.get("shop", "deep")) == deep
+
+
+async def test_rhythm_is_read_from_memory_and_is_as_true_as_the_disk(path: Path):
+    async with opened(path) as store:
+
+        def learn(tx: Tx, distances: list[int], fails: bool = False) -> None:
+            row = tx.cadences.get("gas", "d") or CadenceRow("gas", "d")
+            row.distances = distances
+            tx.cadences.save(row)
+            if fails:
+                raise ZeroDivisionError
+
+        async def known() -> list[int] | None:
+            row = await store.run(lambda tx: tx.cadences.get("gas", "d"))
+            return row.distances if row is not None else None
+
+        with pytest.raises(ZeroDivisionError):
+            await store.run(lambda tx: learn(tx, [9], fails=True))
+        assert await known() is None
+        await store.run(lambda tx: learn(tx, [1, 2]))
+        with pytest.raises(ZeroDivisionError):
+            await store.run(lambda tx: learn(tx, [3], fails=True))
+        assert await known() == [1, 2]
+        row = await store.run(lambda tx: tx.cadences.get("gas", "d"))
+        assert row is not None
+        row.distances.append(5)
+        assert await known() == [1, 2], "what is handed out is a copy"
+    async with opened(path) as again:
+        row = await again.run(lambda tx: tx.cadences.get("gas", "d"))
+        assert row is not None
+        assert row.distances == [1, 2]
+
+
+async def test_records_seen_by_an_older_version_are_seen(path: Path):
+    db = sqlite3.connect(path, isolation_level=None)
+    files = resources.files("bridge.store").joinpath("migrations").iterdir()
+    for file in sorted((one for one in files if one.name < "0008"), key=lambda one: one.name):
+        db.executescript(file.read_text())
+    db.execute("PRAGMA user_version=7")
+    db.execute("INSERT INTO seen_record VALUES ('gas', 'd', 5, 'print', 1), ('gas', 'c', 6, 'print', 9)")
+    db.close()
+    async with opened(path) as store:
+        assert not await store.run(lambda tx: tx.seen.record("gas", "d", 5, "print", 10))
+        assert await store.run(lambda tx: tx.seen.record("gas", "d", 6, "print", 10))
+        assert await store.run(lambda tx: tx.seen.any_record("gas", "c", 6))
+        await store.run(lambda tx: tx.seen.forget_records_before(9))
+        assert await store.run(lambda tx: tx.seen.record("gas", "d", 5, "print", 10))

@@ -144,6 +144,21 @@ def test_customer_numbers_are_kept_apart_from_the_rest() -> None:
     assert device.customer_info == {"meter_define_no1": "U-0002"}
 
 
+def test_a_device_that_is_told_as_before_is_the_same_object_and_any_other_word_another() -> None:
+    codec = Codec(AccountPolicy("gas", "iotmeter"), CHINA, 1.0)
+    record = loads(dumps(fixture("v1") | {"device_type": 1, "factory_code": "F001"}))
+    first = codec.device(record, DeviceKind.GAS_METER)
+    assert codec.device(loads(dumps(record)), DeviceKind.GAS_METER) is first
+    renamed = codec.device(record | {"factory_code": "F002"}, DeviceKind.GAS_METER)
+    assert (first.manufacturer, renamed.manufacturer) == ("F001", "F002")
+    assert codec.device(record, DeviceKind.GAS_METER) == first
+    assert codec.device(record | {"device_type": 2}, DeviceKind.GAS_METER).kind is DeviceKind.RTU
+    # true equals 1 in Python, and is no number of the vendor's
+    assert codec.device(record | {"device_type": True}, DeviceKind.RTU).kind is DeviceKind.RTU
+    fewer = {name: value for name, value in record.items() if name != "std_sum"}
+    assert "gas_volume" not in codec.device(fewer, DeviceKind.GAS_METER).metrics
+
+
 def test_the_unit_of_purchases_is_told_where_it_is_configured() -> None:
     codec = Codec(AccountPolicy("gas", "iotmeter"), CHINA, 1.0, purchase_unit="m3")
     assert codec.device({"meter_comm_no": METER}, DeviceKind.RTU).vendor_info == {"purchase_unit": "m3"}
