@@ -25,7 +25,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.times import unix_ms
 from bridge.flow.casebook import STORE_RETRY_S, Casebook, Health
-from bridge.flow.effect import JournalEffect, expired
+from bridge.flow.effect import JournalEffect
 from bridge.flow.reconciler import Reconciler
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
@@ -58,6 +58,10 @@ class Carrier:
     def wake(self, key: int) -> None:
         """Something happened to this command: whoever waits for it looks again."""
         self._book.wake(key)
+
+    def rest_s(self, row: JournalRow) -> float:
+        """Seconds until a command expires; to be asked when it is taken up, so that its time begins."""
+        return self._book.rest_s(row)
 
     def is_exclusive(self, row: JournalRow) -> bool:
         """Whether other exclusive commands of its device wait for its end."""
@@ -117,7 +121,7 @@ class Carrier:
 
     async def _attempt(self, row: JournalRow, spec: CommandSpec) -> JournalRow | None:
         # a lock that came meanwhile has ended the command, or `leaving` sees it
-        late = expired(row, self._clock.now())
+        late = self._book.late(row)
         if late is not None and row.attempt == 0:
             return await self._book.settle(row, late)
         if late is not None:
@@ -125,7 +129,9 @@ class Carrier:
             return None
         executor = self._book.executor(row)
         params = self._book.params(row, spec)
-        effect = JournalEffect(self._store, self._settler, self._clock, self._book.roster, row, spec, params)
+        effect = JournalEffect(
+            self._store, self._settler, self._clock, self._book.roster, row, spec, params, self._book.late
+        )
         try:
             self._book.refuse_parked(row, spec)
             order = await self._book.order(row, spec)
@@ -156,7 +162,7 @@ class Carrier:
         expires_ms = effect.row.expires_ms
         if spec.writes or expires_ms is None:
             return await work
-        rest_s = expires_ms / 1000 - self._clock.now().timestamp()
+        rest_s = self._book.rest_s(effect.row)
         worker = asyncio.ensure_future(work)
         sleeper = asyncio.ensure_future(self._clock.sleep(max(0.0, rest_s)))
         try:
@@ -220,7 +226,7 @@ class Carrier:
         """The vendor did not process it: wait for the next slot, if that is in sight."""
         row = effect.row
         wait_s = max(MIN_RATE_WAIT_S, error.retry_after_s)
-        expires_s = (row.expires_ms or float("inf")) / 1000 - self._clock.now().timestamp()
+        expires_s = self._book.rest_s(row)
         if wait_s > min(MAX_RATE_WAIT_S, expires_s) or row.resends >= RATE_LIMITED_TRIES:
             outcome = Outcome(Status.FAILED, "rate_limited", error.message, vendor_code=error.native_code)
             await self._not_done(effect, spec, outcome)

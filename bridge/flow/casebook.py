@@ -16,6 +16,7 @@ from bridge.domain.errors import AuthFailed, Rejection, StoreError, VendorError
 from bridge.domain.observation import Value
 from bridge.domain.text import dumps
 from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.flow.effect import TOO_LATE, expired
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.ports import Clock, Executor
@@ -147,6 +148,17 @@ class Casebook:
             (row.key, since_ms), (at_s, max(0.0, (unix_ms(self.clock.now()) - since_ms) / 1000))
         )
         return age_s + at_s - met_s
+
+    def late(self, row: JournalRow) -> Outcome | None:
+        """Why it is too late for a command to leave, or None: by the clock of the wall, or by the time that has passed
+        since this process met the command; a clock that is set back gives it no second life."""
+        return expired(row, self.clock.now()) or (TOO_LATE if self.rest_s(row) <= 0 else None)
+
+    def rest_s(self, row: JournalRow) -> float:
+        """Seconds until a command expires, whatever becomes of the clock of the wall meanwhile."""
+        if row.expires_ms is None:
+            return float("inf")
+        return (row.expires_ms - row.created_ms) / 1000 - self.age_s(row, row.created_ms)
 
     def forget(self, key: int) -> None:
         """Nobody works on this command any more."""

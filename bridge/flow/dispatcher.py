@@ -72,6 +72,7 @@ class Dispatcher:
         if self._closing or row.key in self._known:
             return
         self._known.add(row.key)
+        self._carrier.rest_s(row)
         name = (row.account, row.device)
         # one that the vendor works on passes its lane too: the carrier knows whether it lets the next one go on
         lane = self._lanes.setdefault(name, _Queue())
@@ -144,11 +145,11 @@ class Dispatcher:
     def _hold(self, lane: _Queue, one: _Waiting) -> None:
         lane.held.append(one)
         if one.row.expires_ms is not None:
-            self._spawn(self._expire(lane, one, one.row.expires_ms), f"expire-{one.key}")
+            self._spawn(self._expire(lane, one), f"expire-{one.key}")
 
-    async def _expire(self, lane: _Queue, one: _Waiting, expires_ms: int) -> None:
+    async def _expire(self, lane: _Queue, one: _Waiting) -> None:
         """Who waits for days is told in time that it was in vain."""
-        await self._clock.sleep(max(0.0, expires_ms / 1000 - self._clock.now().timestamp()))
+        await self._clock.sleep(max(0.0, self._carrier.rest_s(one.row)))
         if one in lane.held:
             lane.held.remove(one)
             await self._carried(one.key, until_free=False)

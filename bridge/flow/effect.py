@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from bridge.flow.settle import Settler
 from bridge.ports import Clock
 from bridge.store.protocols import JournalRow, Store, Tx
 
+TOO_LATE = Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")
+
 
 @dataclass(slots=True)
 class JournalEffect:
@@ -32,6 +35,7 @@ class JournalEffect:
     row: JournalRow
     spec: CommandSpec
     params: Any
+    late: Callable[[JournalRow], Outcome | None]
     left: bool = False
 
     async def leaving(self, request: Json = None) -> None:
@@ -47,7 +51,8 @@ class JournalEffect:
         row = tx.journal.get(self.row.key)
         if row is None or row.state is CommandState.FINAL:
             return "the command has ended", row
-        stop = stopped(tx, row, self.spec, self.params, self.clock.now(), self.roster)
+        stop = self.late(row)
+        stop = stop or stopped(tx, row, self.spec, self.params, self.clock.now(), self.roster)
         if stop is not None:
             if row.attempt == 0:
                 self.settler.settle(tx, row, stop)
@@ -61,11 +66,8 @@ class JournalEffect:
 def stopped(
     tx: Tx, row: JournalRow, spec: CommandSpec, params: Any, now: datetime, roster: Roster
 ) -> Outcome | None:
-    """Why a command must not leave (any more), or None. What was looked at when it was taken is looked at again: it
-    may have waited long, and locks, loads and the configuration change."""
-    late = expired(row, now)
-    if late is not None:
-        return late
+    """Why a command that is in time must not leave (any more), or None. What was looked at when it was taken is looked
+    at again: it may have waited long, and locks, loads and the configuration change."""
     lock = lock_on(tx, spec, params, row.account, row.device)
     if lock is not None:
         return Outcome(Status.CANCELLED, "interlock", f"locked: {lock.reason or 'no reason given'}")
@@ -84,7 +86,7 @@ def stopped(
 
 
 def expired(row: JournalRow, now: datetime) -> Outcome | None:
-    """Why it is too late for a command to leave, or None."""
+    """Why it is too late for a command to leave by the clock of the wall, or None."""
     if row.expires_ms is None or unix_ms(now) < row.expires_ms:
         return None
-    return Outcome(Status.EXPIRED, "expired", "expires_at has passed before the command could be sent")
+    return TOO_LATE

@@ -146,7 +146,7 @@ class Reconciler:
             now = self.book.clock.now()
             if current is None or current.state is not row.state:
                 return None
-            if stopped(tx, current, spec, params, now, self.book.roster) is not None:
+            if self.book.late(current) or stopped(tx, current, spec, params, now, self.book.roster):
                 return None
             current.resends += 1
             tx.journal.save(current, "sent once more")

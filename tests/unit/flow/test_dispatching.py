@@ -126,6 +126,20 @@ async def test_a_command_that_expires_while_it_waits_for_its_slot_does_not_leave
     assert harness.vendor.effects == []
 
 
+@pytest.mark.parametrize("waits_for", ["its slot", "another command"])
+async def test_a_clock_that_is_set_back_gives_a_waiting_command_no_second_life(
+    harness: Harness, waits_for: str
+) -> None:
+    harness.vendor.will("pulse_on" if waits_for == "its slot" else "breaker", Script(slow_before_s=10))
+    if waits_for == "another command":
+        await harness.command("home/D1/cmd/breaker", "on")
+    await harness.command("home/D1/cmd/pulse_on", {"id": "c2", "delay_s": 5}, expiry_s=9)
+    harness.clock.step_wall(-3600)
+    await harness.advance(11)
+    assert harness.statuses("c2") == ["accepted", "expired"]
+    assert not [effect for effect in harness.vendor.effects if "pulse" in str(effect)]
+
+
 async def test_a_read_that_waits_for_its_slot_ends_when_it_expires(harness: Harness) -> None:
     harness.vendor.will("read", Script(slow_before_s=1000))
     await harness.command("home/D1/cmd/read", {"id": "r1", "expires_at": rfc3339(harness.at(9))})
