@@ -6,7 +6,7 @@ device leave through `publish` and `retain`, so the ledger of retained topics is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -69,6 +69,8 @@ class Desk:
     changed: set[str] = field(default_factory=set)
     behind: dict[str, int] = field(default_factory=dict)
     described: dict[str, Device] = field(default_factory=dict)
+    undescribed: set[str] = field(default_factory=set)
+    """Devices whose `info` does not yet name a metric that they have."""
     anomalies: list[str] = field(default_factory=list)
     fresh: int = 0
     """How many records were published."""
@@ -115,6 +117,7 @@ class Desk:
         known = self.told.get(key)
         if known is None or known[0] != device or known[1] is not row.info or known[2] is not self.policy:
             merged = merge_description(row.info, device, self.policy)
+            merged["metrics"] += [name for name in row.metrics if name not in merged["metrics"]]
             row.info = merged if merged != row.info else row.info
             self._remember(key, (device, row.info, self.policy))
             if row.info is not merged and self.tx.retained.holds(self._topic(row, "info")):
@@ -128,8 +131,19 @@ class Desk:
             self.told.pop(next(iter(self.told)))
         self.told[key] = told
 
+    def met(self, row: DeviceRow, names: Sequence[str]) -> None:
+        """The device has these metrics for the first time. They join its `info` when the desk is closed: what
+        describes the device may follow in the same transaction."""
+        if not names or row.info is None:
+            return
+        known = row.info.get("metrics", [])
+        if more := [name for name in names if name not in known]:
+            row.info = {**row.info, "metrics": [*known, *more]}
+            self.undescribed.add(row.device)
+
     def publish_info(self, row: DeviceRow) -> None:
         """`info` of the device and its announcement, as far as they differ from what is published."""
+        self.undescribed.discard(row.device)
         device = self.device(row)
         self.described[row.device] = device
         document = payloads.info(device, self.infos(device), self.policy.customer_data)
@@ -158,9 +172,11 @@ class Desk:
         row.dirty = True
 
     def close(self) -> None:
-        """Publishes the states that are due and writes the rows back."""
+        """Publishes the descriptions that grew and the states that are due, and writes the rows back."""
         for device in sorted(self.changed):
             row = self._rows[device]
+            if device in self.undescribed:
+                self.publish_info(row)
             if row.dirty:
                 age_ms = self.now_ms - row.state_ms
                 if 0 <= age_ms < self.state_interval_ms:

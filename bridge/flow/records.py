@@ -193,17 +193,20 @@ def _merge(
 ) -> None:
     """The newest value of every metric, and what follows from a change: events, conditions, a changed state."""
     before: dict[str, Value | None] = {}
+    first: list[str] = []
     kept = row.metrics
     for name, value in metrics.items():
         entry = kept.get(name)
         if entry is None:
             before[name] = None
+            first.append(name)
             kept[name] = [value, ts_ms]
         elif entry[1] <= ts_ms:
             before[name] = entry[0]
             entry[0], entry[1] = value, ts_ms
     if not before:
         return
+    desk.met(row, first)
     newer = metrics if len(before) == len(metrics) else {name: metrics[name] for name in before}
     _tell_resets(desk, row, before, newer, ts_ms, origin, received_at)
     for name in SWITCH_EVENTS:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from bridge.domain.text import Json, flag, loads
+from bridge.domain.text import Json, flag, loads_sent
 
 _TIME = re.compile(
     r"([0-9]{4})[/-]([0-9]{1,2})[/-]([0-9]{1,2})[ T]([0-9]{1,2}):([0-9]{2}):([0-9]{2})\Z", re.ASCII
@@ -30,7 +30,7 @@ def envelope_of(body: bytes) -> Envelope | None:
     """The parts of an answer; None for nothing at all: an empty body or a bare `null`. Raises ValueError."""
     if not body.strip():
         return None
-    root = loads(body)
+    root = loads_sent(body)
     if root is None:
         return None
     if not isinstance(root, dict):

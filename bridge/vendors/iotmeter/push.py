@@ -21,7 +21,7 @@ from bridge.domain.account import AccountPolicy
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable
 from bridge.domain.observation import Availability, Batch, Confirmation, Described, Observation, Origin
-from bridge.domain.text import Json, canonical, dumps, loads
+from bridge.domain.text import Json, canonical, dumps, loads_sent
 from bridge.domain.times import rfc3339
 from bridge.ports import PushAnswer, Pushed, PushRequest
 from bridge.vendors.iotmeter.codec import Codec, kind_of
@@ -249,7 +249,7 @@ def _distinct(items: Sequence[Json]) -> Iterator[Json]:
 def _items(body: bytes) -> tuple[list[Json], bool]:
     """The items of a push and whether they came as an array; a single object counts as one item (9.5)."""
     try:
-        value = loads(body.removeprefix(BOM_UTF8))  # .NET may write one
+        value = loads_sent(body.removeprefix(BOM_UTF8))  # .NET may write one
     except ValueError as error:
         raise PushMalformed(f"no JSON: {error}") from None
     if isinstance(value, list):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 
-from bridge.domain.text import Json, dumps, loads, number
+from bridge.domain.text import Json, dumps, loads_sent, number
 
 Record = Mapping[str, Json]
 """One object as the platform sends it."""
@@ -42,7 +42,7 @@ class Answer:
 
 def answer_of(body: bytes) -> Answer:
     """An answer of the platform, names in any case (Q6). Raises ValueError."""
-    root = loads(body)
+    root = loads_sent(body)
     if not isinstance(root, dict):
         raise ValueError("expected a JSON object")
     fields = {name.lower(): value for name, value in root.items()}
@@ -121,7 +121,7 @@ def decoded(value: Json) -> Json:
     if not value.strip():
         return {}
     try:
-        return loads(value)
+        return loads_sent(value)
     except ValueError:
         return value
 

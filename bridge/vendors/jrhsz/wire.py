@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from bridge.domain.errors import BadReply
-from bridge.domain.text import Json, dumps, loads, number
+from bridge.domain.text import Json, dumps, loads_sent, number
 
 PAGE_SIZE = 1000
 TOKEN_LIFE = timedelta(hours=2)
@@ -71,7 +71,7 @@ class Token:
 def answer_of(body: bytes, operation: str) -> Answer:
     """The envelope. `code` may be a number or its text. Raises BadReply."""
     try:
-        root = loads(body)
+        root = loads_sent(body)
     except ValueError:
         root = None
     code = number(root.get("code")) if isinstance(root, dict) else None

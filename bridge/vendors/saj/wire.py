@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 
 from bridge.domain.errors import BadReply
-from bridge.domain.text import Json, loads, number
+from bridge.domain.text import Json, loads_sent, number
 from bridge.domain.times import parse_rfc3339
 
 Row = Mapping[str, Json]
@@ -53,7 +53,7 @@ def answer_of(status: int, body: bytes, operation: str) -> Answer:
     """The envelope of an answer. Without `error_code` it is a success if the HTTP status is 2xx and `data` is
     there (4.27). Raises BadReply."""
     try:
-        root = loads(body)
+        root = loads_sent(body)
     except ValueError as error:
         raise BadReply(f"the answer cannot be read: {error}", operation=operation) from None
     if not isinstance(root, dict):

@@ -16,6 +16,7 @@ class Notes:
         self._offline: set[str] = set()
         self._doubtful: set[str] = set()
         self._confirm: dict[str, list[float]] = {}
+        self._switched: dict[str, tuple[str, float]] = {}
 
     def heard(self, serial: str) -> None:
         """The device sent or answered something."""
@@ -45,6 +46,13 @@ class Notes:
         planned = self._confirm.setdefault(serial, [])
         if not any(due - _BEFORE_S <= at <= due for at in planned):
             planned.append(due)
+
+    def is_restless(self, serial: str, state: str, within_s: float) -> bool:
+        """Whether a report of another state of the switch came so shortly before this one."""
+        now = self._monotonic()
+        before, at = self._switched.get(serial, (state, now))
+        self._switched[serial] = (state, now)
+        return before != state and now - at < within_s
 
     def next_due(self) -> str | None:
         """A device that is to be read now; its reading is then no longer planned. None if there is none."""

@@ -6,7 +6,7 @@ import hashlib
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable
-from bridge.domain.observation import AlarmMessage, Batch
+from bridge.domain.observation import AlarmMessage, Batch, Observation, Reading
 from bridge.domain.text import dumps
 from bridge.ports import PushAnswer, Pushed, PushRequest
 from bridge.vendors.wmj.callbacks import pushed
@@ -46,7 +46,7 @@ class CallbackDoor:
         except ValueError as error:
             raise PushUnusable(str(error)) from None
         self._note(message)
-        if any(isinstance(one, AlarmMessage) for one in observations):
+        if any(self._is_doubtful(one) for one in observations):
             self._notes.confirm(message.serial, CONFIRM_S)
         key = hashlib.sha256(request.body).hexdigest()
         return Pushed([Batch(observations, body_key=key, body_window_s=_DUPLICATE_S)], _SUCCESS)
@@ -63,6 +63,13 @@ class CallbackDoor:
     ) -> PushAnswer:
         """`{"code": 1, "msg": …}` with the status."""
         return PushAnswer(status, dumps({"code": 1, "msg": reason}))
+
+    def _is_doubtful(self, seen: Observation) -> bool:
+        """An alarm; or a switch that goes to and fro: `on`, `off`, `on` within 3 s may be three changes or two and a
+        repetition, which nothing in them tells, so the device is asked."""
+        if isinstance(seen, Reading) and "switch_state" in seen.announced:
+            return self._notes.is_restless(seen.device, str(seen.metrics["switch_state"]), _DUPLICATE_S)
+        return isinstance(seen, AlarmMessage)
 
     def _expect_known(self, message: Callback) -> None:
         if message.serial not in self._serials:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from bridge.domain.text import Json, loads, number
+from bridge.domain.text import Json, loads_sent, number
 
 SCHEDULE_HOLDS = 2
 """The device code of a switch that a schedule controls (section 5)."""
@@ -61,7 +61,7 @@ class Callback:
 
 def answer_of(body: bytes) -> Answer:
     """An answer as `{code, data: {info}}`, `{data: {info}}` or `{info}` (Q2). Raises ValueError."""
-    root = loads(body)
+    root = loads_sent(body)
     if not isinstance(root, dict):
         raise ValueError("expected a JSON object")
     code = _whole(root.get("code"))
@@ -113,7 +113,7 @@ def callback_fields(body: bytes) -> Json:
     Raises ValueError where it is neither. What comes back need not be an object.
     """
     try:
-        return loads(body)
+        return loads_sent(body)
     except ValueError as error:
         reason = str(error)
     try:
@@ -129,7 +129,7 @@ def callback_fields(body: bytes) -> Json:
 
 def _form_info(text: str) -> Json:
     try:
-        return loads(text)
+        return loads_sent(text)
     except ValueError:
         return text
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.text import canonical, dumps, flag, loads, number, plain, restored, word_of
+from bridge.domain.text import canonical, dumps, flag, loads, loads_sent, number, plain, restored, word_of
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -243,3 +243,35 @@ def test_word_of_anything_is_snake_case(text):
     assert not word.startswith("_")
     assert not word.endswith("_")
     assert "__" not in word
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (rb'{"a": "cut \ud83d"}', {"a": "cut \ufffd"}),
+        (
+            rb'["\uDE00", "\ud83d\ude00", "\ud83dx", "\ud83d\ud83d\ude00"]',
+            ["\ufffd", "😀", "\ufffdx", "\ufffd😀"],
+        ),
+        (rb'{"\ud83d": "\\ud83d \\\ud83d"}', {"\ufffd": "\\ud83d \\\ufffd"}),
+        ('["磁\\ud800"]'.encode(), ["磁\ufffd"]),
+        ('["磁\\ud800"]', ["磁\ufffd"]),
+    ],
+)
+def test_half_a_character_of_a_vendor_costs_only_itself(raw, value):
+    assert loads_sent(raw) == value
+    with pytest.raises(ValueError, match=r"\w"):
+        loads(raw)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{a", rb'"\ud83d', b'"\xff' + rb'\ud83d"', b"NaN", "[" * 200 + "]" * 200]
+)
+def test_what_is_no_json_is_none_from_a_vendor_either(raw):
+    with pytest.raises(ValueError, match=r"\w"):
+        loads_sent(raw)
+
+
+@given(JSON_VALUES)
+def test_a_vendors_json_is_read_as_any_other(value):
+    assert loads_sent(dumps(value)) == loads(dumps(value))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bridge.app.gateway import Gateway, Source
 from bridge.domain.device import DeviceKind
-from bridge.domain.observation import Availability, Described, Origin
+from bridge.domain.observation import Availability, Described, Origin, Reading
 from bridge.vendors import VENDORS
 from tests.fakes.harness import Harness
 from tests.fakes.vendor import device
@@ -49,6 +49,29 @@ async def test_what_becomes_known_is_added_and_what_is_missing_erases_nothing(ha
     known = harness.roster.device("home", "D1")
     assert known is not None
     assert known.firmware == "71.0.33"  # a command's check sees it
+
+
+async def test_a_metric_that_comes_later_joins_the_description(harness: Harness) -> None:
+    await harness.take(Reading("D1", harness.clock.now(), Origin.POLL, {"voltage": 230, "balance_energy": 7}))
+    info = harness.retained()["home/D1/info"]
+    assert list(info["metrics"]) == ["switch_state", "voltage", "balance_energy"]
+    assert info["metrics"]["balance_energy"] == {
+        "unit": "kWh",
+        "description": "energy credit left; only while prepay is true",
+    }
+    before = len(harness.published("home/D1/info"))
+    await harness.take(Reading("D1", harness.clock.now(), Origin.PUSH, {"balance_energy": 8}))
+    await harness.restart()
+    await harness.intake.take_inventory("home", harness.vendor.devices)
+    assert len(harness.published("home/D1/info")) == before
+
+
+async def test_what_is_told_before_a_device_is_described_is_in_its_description(harness: Harness) -> None:
+    await harness.take(
+        Reading("D7", harness.clock.now(), Origin.PUSH, {"current": 1}),
+        Described(device("D7", metrics=("voltage",))),
+    )
+    assert list(harness.retained()["home/D7/info"]["metrics"]) == ["voltage", "current"]
 
 
 async def test_the_name_of_the_configuration_wins(tmp_path: Path) -> None:

@@ -206,6 +206,30 @@ async def test_a_flood_of_alarms_is_no_flood_of_readings(account: Account) -> No
     assert account.cloud.words == ["getdevinfo"]
 
 
+def on_off(state: str) -> bytes:
+    return callback("notify", {"notify_type": "on-off", "state": state})
+
+
+async def test_a_switch_that_goes_to_and_fro_is_read_since_its_reports_could_be_repetitions(
+    account: Account,
+) -> None:
+    for tenth, state in enumerate(["1", "1", "0", "1"]):
+        account.clock.seconds = tenth / 10
+        push(account, on_off(state))
+    account.clock.seconds = 2.3
+    account.cloud.will(answer(INFO))
+    reading, *_ = await account.poll("confirm")
+    assert reading.metrics["switch_state"] == "on"
+
+
+async def test_a_switch_that_is_switched_at_leisure_is_not_read_for_it(account: Account) -> None:
+    for at, state in enumerate(["1", "0", "1"]):
+        account.clock.seconds = 3.0 * at
+        push(account, on_off(state))
+    account.clock.seconds = 60
+    assert await account.poll("confirm") == []
+
+
 @pytest.mark.parametrize("command", ["pulse_on", "pulse_off"])
 async def test_a_pulse_is_followed_by_a_reading_after_its_end(account: Account, command: str) -> None:
     account.cloud.will(OK)
