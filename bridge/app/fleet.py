@@ -16,6 +16,7 @@ from bridge.flow.backfill import Backfill
 from bridge.flow.desk import clear, device_from
 from bridge.flow.gaps import Rhythm
 from bridge.flow.history import HistoryExecutor
+from bridge.flow.inventory import InventoryExecutor
 from bridge.pace.gate import SlotNote
 from bridge.ports import Executor
 from bridge.push.doors import Door
@@ -106,6 +107,7 @@ class Fleet:
         backfill, source = self._around.backfill, account.source()
         if backfill is not None:
             executor = HistoryExecutor(settings.id, account.adapter, backfill)
+        executor = InventoryExecutor(executor, account.poller.enter)
         self._around.roster.enter(account.policy, executor, default_kind(spec))
         self._around.health.enter(settings.id)
         await self._recall_devices(account)

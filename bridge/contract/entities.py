@@ -7,7 +7,7 @@ confirmation or an `id` is never an entity: a tap on a screen gives neither, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.domain.alarms import ALARMS_OF_KIND, CONDITIONS
@@ -94,8 +94,8 @@ def components(
         found[key] = {"p": platform, "uniq_id": f"{places.unique}_{key}", **component}
 
     kind = DeviceKind(info["kind"])
-    for name in info["metrics"]:
-        platform, component = _of_metric(METRICS[name], kind, commands, places)
+    for name, told in info["metrics"].items():
+        platform, component = _of_metric(replace(METRICS[name], unit=told["unit"]), kind, commands, places)
         if platform == "sensor" and expire_after_s is not None and METRICS[name].state_class == "measurement":
             component["exp_aft"] = expire_after_s
         add(platform, name, component)

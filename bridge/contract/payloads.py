@@ -84,7 +84,8 @@ def info(device: Device, commands: Mapping[str, Json], customer_data: bool) -> d
         if value is not None:
             document[key] = value
     document["metrics"] = {
-        name: {"unit": METRICS[name].unit, "description": METRICS[name].meaning} for name in device.metrics
+        name: {"unit": device.units.get(name, METRICS[name].unit), "description": METRICS[name].meaning}
+        for name in device.metrics
     }
     document["commands"] = dict(commands)
     document["vendor_info"] = {

@@ -243,6 +243,7 @@ class Outcome:
 
     `status` SENT: the vendor took it and works on it, `vendor_ref` names it there. A final status ends it.
     `observations` are taken in with the acknowledgement, in one transaction (the read-back state of the device).
+    `inventory`: all devices of the account as the vendor lists them now; taken in before it, what is missing is gone.
     `quiet`: SENT without an acknowledgement, where it is the gateway that works on it, not the vendor.
     """
 
@@ -253,6 +254,7 @@ class Outcome:
     vendor_ref: Json = None
     result: Json = None
     observations: Sequence[Observation] = ()
+    inventory: Sequence[Device] | None = None
     quiet: bool = False
 
 

@@ -28,7 +28,7 @@ class Device:
 
     `vendor_info` holds the rest as the vendor sent it, without secrets; `customer_info` what CONTRACT section 3
     calls customer data and what is published only with `customer_data: true`. `metrics` are the names (of
-    `domain.metrics`) that this device is known to deliver.
+    `domain.metrics`) that this device is known to deliver; `units` those of them whose unit the configuration tells.
     """
 
     account: str
@@ -43,5 +43,6 @@ class Device:
     firmware: str | None = None
     parent: str | None = None
     metrics: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
     vendor_info: Mapping[str, Json] = field(default_factory=dict)
     customer_info: Mapping[str, Json] = field(default_factory=dict)

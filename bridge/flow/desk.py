@@ -253,6 +253,8 @@ def merge_description(before: Json, device: Device, policy: AccountPolicy) -> di
     merged["name"] = policy.names.get(device.native_id, merged["vendor_name"])
     known = merged.get("metrics", [])
     merged["metrics"] = [*known, *(name for name in device.metrics if name not in known)]
+    told = {name: unit for name, unit in merged.get("units", {}).items() if name not in device.metrics}
+    merged["units"] = {**told, **device.units}
     merged["vendor_info"] = {**merged.get("vendor_info", {}), **device.vendor_info}
     customer = {**merged.get("customer_info", {}), **device.customer_info} if policy.customer_data else {}
     merged["customer_info"] = customer
@@ -268,6 +270,7 @@ def device_from(policy: AccountPolicy, row: DeviceRow, kind: DeviceKind) -> Devi
         native_id=row.device,
         kind=DeviceKind(info.get("kind", kind)),
         metrics=tuple(info.get("metrics", ())),
+        units=info.get("units", {}),
         vendor_info=info.get("vendor_info", {}),
         customer_info=info.get("customer_info", {}) if policy.customer_data else {},
         **{key: info.get(key) for key in _TEXTS},

@@ -64,6 +64,10 @@ class Poller:
         devices = await self.adapter.inventory()
         if self.answers() > before:
             self.health.reached(self.account)
+        return await self.enter(devices)
+
+    async def enter(self, devices: Sequence[Device]) -> int:
+        """Takes an inventory in and plans its reading; returns the number of devices. Raises StoreError."""
         known = await self.intake.take_inventory(self.account, devices)
         self.plan(known)
         return len(known)

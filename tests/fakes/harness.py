@@ -36,6 +36,7 @@ from bridge.flow.gateway import GatewayExecutor
 from bridge.flow.health import AccountHealth
 from bridge.flow.history import GatewayBackfill, HistoryExecutor, wake_on_end
 from bridge.flow.intake import Intake, IntakeOptions, Taken
+from bridge.flow.inventory import InventoryExecutor
 from bridge.flow.janitor import Janitor, StateFlusher
 from bridge.flow.repair import GapRepair
 from bridge.flow.roster import Roster
@@ -258,7 +259,10 @@ class Harness:
 
     async def enter_account(self) -> None:
         """The account begins: the devices of the database first, then the inventory."""
-        executor = HistoryExecutor(ACCOUNT, self.vendor, self.backfill)
+        executor = InventoryExecutor(
+            HistoryExecutor(ACCOUNT, self.vendor, self.backfill),
+            lambda devices: self.intake.take_inventory(ACCOUNT, devices),
+        )
         self.roster.enter(self.policy, executor, DeviceKind.BREAKER)
         if self.vendor.history is not None:
             self.backfill.enter(ACCOUNT, Source(self.vendor.history))

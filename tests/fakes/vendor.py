@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -314,6 +314,8 @@ class FakeVendor:
             outcome = await self._play(order, effect, self._next_script(order.spec.name))
         finally:
             self.under_way[lane] -= 1
+        if order.spec.name == "refresh_inventory" and outcome.status is Status.SUCCEEDED:
+            outcome = replace(outcome, inventory=self.devices)
         self.answered[order.id] = outcome.status
         return outcome
 

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta, tzinfo
 
 from bridge.domain.command import Order, Outcome, Status
 from bridge.domain.device import Device
-from bridge.domain.observation import Described, Event, Origin
+from bridge.domain.observation import Event, Origin
 from bridge.pace.limits import Lane
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.iammeter import analysis, codec, requests
@@ -52,7 +52,7 @@ class Execution:
         return Outcome(
             Status.SUCCEEDED,
             result={"devices": len(mine)},
-            observations=[Described(device) for device in mine],
+            inventory=mine,
         )
 
     async def _read(self, _order: Order, device: Device) -> Outcome:

@@ -197,7 +197,7 @@ class IotMeterAdapter:
         return Outcome(
             Status.SUCCEEDED,
             result={"devices": len(devices)},
-            observations=[Described(device) for device in devices],
+            inventory=devices,
         )
 
     def preview(self, order: Order) -> Preview:

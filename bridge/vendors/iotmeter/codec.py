@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import Device, DeviceKind
+from bridge.domain.metrics import METRICS
 from bridge.domain.observation import (
     AlarmMessage,
     Availability,
@@ -104,6 +105,8 @@ _DESCRIPTION = frozenset(
 )
 _DESCRIBING = ("meter_comm_no", "device_type", "device_type_name", "factory_code", *_VENDOR_INFO, *_CUSTOMER)
 _KEPT_DEVICES = 4096
+_PURCHASES = "purchase_total"
+_CUBIC_METRES = METRICS["gas_volume"].unit
 
 _MESSAGE_FIELDS = frozenset({"device_comm_no", "device_type", "receive_time", "company_no"})
 
@@ -195,8 +198,6 @@ class Codec:
         self, record: Record, native_id: str, kind: DeviceKind, metrics: tuple[str, ...]
     ) -> Device:
         info: dict[str, Json] = {name: text for name in _VENDOR_INFO if (text := text_of(record.get(name)))}
-        if self.purchase_unit is not None:
-            info["purchase_unit"] = self.purchase_unit
         return Device(
             account=self.policy.account,
             vendor=self.policy.vendor,
@@ -206,9 +207,16 @@ class Codec:
             manufacturer=text_of(record.get("factory_code")) or None,
             serial=native_id,
             metrics=metrics,
+            units=self._units(metrics),
             vendor_info=info,
             customer_info={name: text for name in _CUSTOMER if (text := text_of(record.get(name)))},
         )
+
+    def _units(self, metrics: tuple[str, ...]) -> Mapping[str, str]:
+        """Whether purchases are money or volume only the account's settings know (Q20)."""
+        if self.purchase_unit is None or _PURCHASES not in metrics:
+            return {}
+        return {_PURCHASES: _CUBIC_METRES if self.purchase_unit == "m3" else self.purchase_unit}
 
     def reading(self, record: Record, received_at: datetime, origin: Origin) -> Reading:
         """A record of 4.1 or 4.2, real-time or frozen alike. Raises ValueError where the communication number or

@@ -91,5 +91,8 @@ class Execution:
 
     async def _refresh(self) -> Outcome:
         walk = await self._roll.read()
+        devices = self._roll.describe(walk)
         seen = [one for meter in walk.meters.values() for one in self._roll.tell(meter)]
-        return Outcome(Status.SUCCEEDED, result={"devices": len(walk.meters)}, observations=seen)
+        return Outcome(
+            Status.SUCCEEDED, result={"devices": len(devices)}, observations=seen, inventory=devices
+        )

@@ -9,7 +9,7 @@ from datetime import datetime
 from bridge.domain.command import CommandSpec, Order, Outcome, Preview, Status
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import LostAnswer, Refused
-from bridge.domain.observation import Batch, Described, Origin
+from bridge.domain.observation import Batch, Origin
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
 from bridge.ports import Effect, History, PollTask, PushDoor
@@ -108,8 +108,12 @@ class SajAdapter:
         if order.device is None:
             devices = await self._inventory.devices(Lane.COMMAND, anew=True)
             shown = [device for device in devices if self._kit.policy.exposes(device.native_id)]
-            seen = [*map(Described, shown), *self._reader.statuses()]
-            return Outcome(Status.SUCCEEDED, result={"devices": len(shown)}, observations=seen)
+            return Outcome(
+                Status.SUCCEEDED,
+                result={"devices": len(shown)},
+                observations=self._reader.statuses(),
+                inventory=shown,
+            )
         return await self._read(order.device)
 
     async def probe(self, order: Order) -> Outcome | None:

@@ -37,6 +37,32 @@ async def test_an_unchanged_inventory_publishes_nothing(harness: Harness) -> Non
     assert len(harness.published("#")) == before
 
 
+async def test_a_refreshed_inventory_clears_what_is_gone_and_takes_commands_of_what_is_new(
+    harness: Harness,
+) -> None:
+    harness.vendor.devices[:] = [device("D1"), device("D9")]
+    ack = (await harness.command("home/cmd/refresh_inventory"))[-1]
+    assert ack["status"] == "succeeded"
+    assert not {topic for topic in topics(harness) if topic.startswith("home/D2/")}
+    assert "home/D9/info" in topics(harness)
+    assert [(await harness.command(f"home/{name}/cmd/read"))[-1]["code"] for name in ("D9", "D2")] == [
+        None,
+        "unknown_device",
+    ]
+
+
+async def test_a_unit_that_the_configuration_tells_stands_in_the_description(harness: Harness) -> None:
+    def told(**units: str) -> Described:
+        return Described(device("D1", metrics=("purchase_total", "voltage"), units=units))
+
+    await harness.take(told(purchase_total="m³"))
+    await harness.take(Described(device("D1", model="W71")))
+    assert harness.retained()["home/D1/info"]["metrics"]["purchase_total"]["unit"] == "m³"
+    await harness.take(told())
+    metrics = harness.retained()["home/D1/info"]["metrics"]
+    assert (metrics["purchase_total"]["unit"], metrics["voltage"]["unit"]) == ("", "V")
+
+
 async def test_what_becomes_known_is_added_and_what_is_missing_erases_nothing(harness: Harness) -> None:
     await harness.take(Described(device("D1", model="W71", firmware="71.0.33", vendor_info={"imei": "0"})))
     await harness.take(Described(device("D1", name="Pump", metrics=("current",), vendor_info={"hw": "2"})))

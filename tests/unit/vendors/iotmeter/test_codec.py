@@ -161,7 +161,9 @@ def test_a_device_that_is_told_as_before_is_the_same_object_and_any_other_word_a
 
 def test_the_unit_of_purchases_is_told_where_it_is_configured() -> None:
     codec = Codec(AccountPolicy("gas", "iotmeter"), CHINA, 1.0, purchase_unit="m3")
-    assert codec.device({"meter_comm_no": METER}, DeviceKind.RTU).vendor_info == {"purchase_unit": "m3"}
+    told = codec.device({"meter_comm_no": METER, "ext_data": {"total_buy_value": 5}}, DeviceKind.GAS_METER)
+    assert told.units == {"purchase_total": "m³"}
+    assert codec.device({"meter_comm_no": METER, "std_sum": 1}, DeviceKind.GAS_METER).units == {}
 
 
 @pytest.mark.parametrize(

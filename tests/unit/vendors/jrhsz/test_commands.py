@@ -311,7 +311,8 @@ async def test_refreshing_the_inventory_reads_it_anew(account: Account) -> None:
     account.cloud.will(rows(listed(ENERGY, gate="跳闸"), listed(WATER, "2")))
     outcome = await account.run("refresh_inventory", device=None)
     assert (outcome.status, outcome.result) == (Status.SUCCEEDED, {"devices": 2})
-    assert {type(one).__name__ for one in outcome.observations} == {"Described", "Availability", "Words"}
+    assert {type(one).__name__ for one in outcome.observations} == {"Availability", "Words"}
+    assert [device.native_id for device in outcome.inventory or ()] == [ENERGY, WATER]
     assert account.effect.count == 0
 
 

@@ -253,4 +253,5 @@ async def test_reading_by_command_brings_the_record() -> None:
         assert isinstance(outcome.observations[-1], Reading)
     outcome = await day.account.run("refresh_inventory")
     assert outcome.result == {"devices": 2}
+    assert len(outcome.inventory or ()) == 2
     assert await day.account.adapter.check() == "credentials accepted; 1 plants"
