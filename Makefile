@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test check run format documents crash bench soak clean install-systemd
+.PHONY: help demo test check run format documents crash bench soak image-steps clean install-systemd
 
 help:
 	@echo "make demo    everything on this machine: broker, simulated vendor clouds, gateway, status page"
@@ -17,6 +17,7 @@ help:
 	@echo "make crash   kill -9 at 320 moments while money and switches are under way (about ten minutes)"
 	@echo "make bench   the gateway beside a reference, a naive script and Node-RED; commands there and back (seven minutes)"
 	@echo "make soak    a quarter of an hour of pushes, with memory watched"
+	@echo "make image-steps    the steps of the Dockerfile in a clean chroot, where no Docker engine is (as root, two minutes)"
 	@echo "make format  formats the code"
 	@echo "make install-systemd    installs into /opt/meterbridge, with unit and example configuration (as root)"
 	@echo "make documents  makes docs/asyncapi.yaml and docs/schemas again, after a change of payloads or commands"
@@ -43,6 +44,11 @@ bench: $(VENV)/.dev test-programs
 
 soak: $(VENV)/.dev test-programs
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.soak $(ARGS)
+
+image-steps: $(VENV)/.dev
+	@PATH="$$PATH:/usr/sbin"; command -v debootstrap >/dev/null 2>&1 \
+		|| $(MAKE) --no-print-directory install-package PACKAGE=debootstrap
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m tests.images.chroot
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format bridge tests
@@ -108,9 +114,9 @@ $(CACHE)/node.stamp: tests/users/node/package.json
 	@touch $@
 
 .PHONY: test-programs install-package
-# The broker of the tests, what makes their throw-away certificates, and a browser for the status page.
+# The broker of the tests with its clients, what makes throw-away certificates and calls, a browser for the status page.
 test-programs:
-	@PATH="$$PATH:/usr/sbin"; for program in mosquitto openssl chromium chromedriver:chromium-driver; do \
+	@PATH="$$PATH:/usr/sbin"; for program in mosquitto mosquitto_sub:mosquitto-clients openssl curl chromium chromedriver:chromium-driver; do \
 		command -v $${program%%:*} >/dev/null 2>&1 \
 			|| $(MAKE) --no-print-directory install-package PACKAGE=$${program##*:} || exit 1; done
 

@@ -83,7 +83,7 @@ _ROWS: tuple[Metric, ...] = (
         "active_power",
         "W",
         NUMBER,
-        "active power of the whole device (rule 4)",
+        "active power of the whole device",
         device_class="power",
         state_class="measurement",
     ),

@@ -204,7 +204,7 @@ def _array(body: Any) -> list[Any]:
 
 
 def _expect_empty(body: Any) -> None:
-    if body != {}:
+    if body is not None:
         raise Malformed("no body is documented")
 
 

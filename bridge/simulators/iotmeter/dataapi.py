@@ -71,7 +71,7 @@ class DataStore:
         return message
 
     def _real_model(self, name: str, _query: Mapping[str, str], body: Any) -> dict[str, Any]:
-        if body != {}:
+        if body not in ({}, None):
             raise Malformed("no body is documented")
         device = self.fleet.get(name)
         if device is None or not device.records:

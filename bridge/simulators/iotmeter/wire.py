@@ -90,11 +90,11 @@ class Malformed(Exception):
 
 
 def body_of(content_type: str, raw: bytes) -> Any:
-    """The JSON body; no body is an empty object. Raises Malformed."""
+    """The JSON body; None if there is none. Raises Malformed."""
     if content_type.split(";")[0].strip().lower() != "application/json":
         raise Malformed("Content-Type is not application/json")
     if not raw:
-        return {}
+        return None
     try:
         return text.loads(raw)
     except ValueError:

@@ -278,7 +278,7 @@ class ControlApi:
         params: Mapping[str, str] | None = None,
         lane: Lane = Lane.COMMAND,
     ) -> Call:
-        """A request; where no body is documented an empty object is sent."""
+        """A request. `body` None: none is sent, as the page says of the calls on one task (4.12 to 4.16)."""
         return Call(
             operation=operation,
             method="POST",
@@ -287,7 +287,7 @@ class ControlApi:
             lane=lane,
             params=params or {},
             headers={**_JSON, "token": token},
-            content=dumps({} if body is None else body),
+            content=None if body is None else dumps(body),
             timeout_s=self._timeout_s,
             base_url=self._settings.base_url,
         )

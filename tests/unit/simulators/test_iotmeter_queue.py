@@ -281,3 +281,11 @@ async def test_an_undocumented_task_is_refused(name: str) -> None:
 )  # fmt: skip
 async def test_other_undocumented_requests_are_refused(path: str, page: Any) -> None:
     assert (await Platform().conf(path, page))["State"] == "failed"
+
+
+@pytest.mark.parametrize("endpoint", ["GetModel", "Cancel", "Retry", "Delete", "GetDetial"])
+async def test_calls_on_one_task_take_no_body_not_even_an_empty_object(endpoint: str) -> None:
+    platform = Platform()
+    await platform.conf("CtrlData/Add", task())
+    assert (await platform.conf(f"CtrlData/{endpoint}/1", {}))["State"] == "failed"
+    assert platform.effects()[-1] == "task_queued"

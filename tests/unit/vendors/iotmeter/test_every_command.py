@@ -285,7 +285,7 @@ async def test_reading_and_cancelling_do_not_wait_behind_a_recharge(gateway: Pla
         5,
         1,
     )
-    assert gateway.sent_to("CtrlData/Cancel") == [("CtrlData/Cancel/1", {})]
+    assert gateway.sent_to("CtrlData/Cancel") == [("CtrlData/Cancel/1", None)]
     await gateway.hours(1)
     assert gateway.final("brg-9")["status"] == "cancelled"
     assert gateway.statuses("p2") == ["accepted", "sent"]
@@ -313,7 +313,7 @@ async def test_a_retry_goes_to_the_platform_and_money_is_refused_at_the_door(gat
     assert (ack["status"], ack["code"]) == ("rejected", "not_allowed")
     acks = await gateway.command(f"home/{METER}/cmd/retry", {"command_id": "brg-9"})
     assert [ack["status"] for ack in acks] == ["accepted", "succeeded"]
-    assert gateway.sent_to("CtrlData/Retry") == [("CtrlData/Retry/1", {})]
+    assert gateway.sent_to("CtrlData/Retry") == [("CtrlData/Retry/1", None)]
 
 
 async def test_a_refused_login_fails_the_command_and_reading_goes_on(gateway: Platform) -> None:
@@ -362,11 +362,11 @@ async def test_a_task_is_listed_shown_described_changed_and_deleted(gateway: Pla
     assert (listed["status"], listed["result"]["total"]) == ("succeeded", 1)
     assert listed["result"]["tasks"][0]["ctrl_define_no"] == "brg-9"
     shown = await account(gateway, "get_task", ctrl_id=1)
-    assert gateway.recorder.sent[-1] == ("CtrlData/GetModel/1", {})
+    assert gateway.recorder.sent[-1] == ("CtrlData/GetModel/1", None)
     assert (shown["status"], shown["vendor_code"], shown["vendor_ref"]) == ("succeeded", 0, 1)
     assert shown["result"]["ctrl_data"] == {}
     told = await account(gateway, "describe_task", ctrl_id=1)
-    assert gateway.recorder.sent[-1] == ("CtrlData/GetDetial/1", {})
+    assert gateway.recorder.sent[-1] == ("CtrlData/GetDetial/1", None)
     assert "brg-9" in told["result"]["text"]
     record = {**shown["result"], "ctrl_timeout": "2024-01-05 20:00:00"}
     for name, payload in (("update_task", record), ("update_tasks", {"tasks": [record]})):
@@ -377,7 +377,7 @@ async def test_a_task_is_listed_shown_described_changed_and_deleted(gateway: Pla
     ((_, sent),) = gateway.sent_to("CtrlData/Update")[:1]
     assert (sent["ctrl_timeout"], sent["ctrl_data"]) == ("2024-01-05 20:00:00", "{}")
     deleted = await account(gateway, "delete_task", ctrl_id=1, confirm=True)
-    assert gateway.recorder.sent[-1] == ("CtrlData/Delete/1", {})
+    assert gateway.recorder.sent[-1] == ("CtrlData/Delete/1", None)
     assert (deleted["status"], deleted["result"]) == ("succeeded", {"ctrl_id": 1})
     gone = await account(gateway, "get_task", ctrl_id=1)
     assert (gone["status"], gone["code"]) == ("failed", "vendor_error")

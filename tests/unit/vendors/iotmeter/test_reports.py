@@ -93,7 +93,7 @@ async def test_a_report_alone_moves_nothing(gateway: Reporting) -> None:
     gateway.sim.pushes.post(METER, "/api/Conf/CtrlData/Report", [forged])
     await gateway.arrived()
     assert gateway.statuses("brg-9") == ["accepted", "sent"]
-    assert gateway.sent_to("CtrlData/GetModel") == [("CtrlData/GetModel/1", {})]
+    assert gateway.sent_to("CtrlData/GetModel") == [("CtrlData/GetModel/1", None)]
 
 
 async def test_a_report_that_overtakes_the_answer_is_matched(gateway: Reporting) -> None:
