@@ -104,6 +104,12 @@ def test_every_metric_of_the_catalogue_is_the_entity_that_its_row_says(name: str
         assert made.get("unit_of_meas", "") == metric.unit
 
 
+def test_a_unit_that_the_configuration_tells_is_the_entitys() -> None:
+    assert "unit_of_meas" not in components("purchase_total")["sensor_purchase_total"]
+    made = components("purchase_total", units={"purchase_total": "m³"})
+    assert made["sensor_purchase_total"]["unit_of_meas"] == "m³"
+
+
 def test_a_switch_that_may_be_used_is_a_switch_and_else_a_sensor() -> None:
     made = components("switch_state")["switch_switch_state"]
     assert {key: made[key] for key in ("cmd_t", "pl_on", "pl_off", "stat_on", "stat_off", "dev_cla")} == {

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bridge.domain.command import ACK_CODES, Status
 from bridge.domain.errors import LostAnswer, RateLimited, Refused, Rejection
-from bridge.domain.observation import Availability, Described, Event, Origin, Reading
+from bridge.domain.observation import Availability, Event, Origin, Reading
 from bridge.pace.limits import Lane
 from tests.unit.vendors.iammeter.bench import NOTHING, NOW, SN, Account, bad, data, good, latest, raw
 
@@ -96,7 +96,7 @@ async def test_the_inventory_is_read_anew_by_command(account: Account) -> None:
     account.cloud.will(raw("sitelist"))
     outcome = await account.run("refresh_inventory", device=None)
     assert (outcome.status, outcome.result) == (Status.SUCCEEDED, {"devices": 2})
-    assert [type(one) for one in outcome.observations] == [Described, Described]
+    assert len(outcome.inventory or ()) == 2
 
 
 async def test_an_inventory_by_command_counts_the_devices_that_are_wanted(

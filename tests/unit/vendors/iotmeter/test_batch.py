@@ -9,7 +9,6 @@ import pytest
 
 from bridge.domain.command import Status
 from bridge.domain.errors import BadReply, LostAnswer, NotSent, Refused, Rejection
-from bridge.domain.observation import Described
 from bridge.ports import OWN_REFERENCES
 from bridge.vendors.iotmeter.deeds import moves_valve
 from bridge.vendors.iotmeter.notes import OWN_KEPT
@@ -208,7 +207,7 @@ async def test_the_inventory_is_read_by_command(bench: Scripted) -> None:
         bench, "refresh_inventory", {}, page({"meter_comm_no": METER}, {"meter_comm_no": OTHER})
     )
     assert (outcome.status, outcome.result) == (Status.SUCCEEDED, {"devices": 2})
-    assert [type(one) for one in outcome.observations] == [Described, Described]
+    assert len(outcome.inventory or ()) == 2
 
 
 @pytest.mark.parametrize("command", ["list_tasks", "get_task", "describe_task"])
