@@ -149,7 +149,9 @@ class Carrier:
         except Exception as error:
             log.exception("command.crashed", extra={"command": row.command, "account": row.account})
             if effect.left:
-                await self._lost(effect.row, f"a fault of the gateway ({type(error).__name__})")
+                await self._lost(
+                    effect.row, f"a fault of the gateway ({type(error).__name__})", times=effect.times
+                )
             else:
                 await self._not_done(effect, spec, Outcome(Status.FAILED, "internal", OWN_FAULT))
         return None
@@ -192,7 +194,7 @@ class Carrier:
             case NotSent():
                 await self._not_sent(effect, error)
             case LostAnswer() if effect.left:
-                await self._lost(row, error.message, error.native_code)
+                await self._lost(row, error.message, error.native_code, effect.times)
             case LostAnswer():
                 await self._unanswered_read(row, spec, error)
             case RateLimited():
@@ -206,7 +208,7 @@ class Carrier:
         """The end of a command that this attempt did not carry out. Of an earlier attempt, whose answer was lost, that
         says nothing: then it ends as if it had not been repeated."""
         row = effect.row
-        if row.attempt > int(effect.left):
+        if row.attempt > effect.times:
             after = spec.after_loss(self._book.params(row, spec))
             message = f"{after.message}; sent once more: {outcome.message}"
             outcome = replace(outcome, status=after.otherwise, code=after.code, message=message)
@@ -216,7 +218,7 @@ class Carrier:
         """The request did not leave: harmless to try again, a few times."""
         row = effect.row
         tries = row.resends + 1
-        if tries >= NOT_SENT_TRIES and row.attempt <= int(effect.left):
+        if tries >= NOT_SENT_TRIES and row.attempt <= effect.times:
             await self._book.settle(row, Outcome(Status.FAILED, "vendor_unreachable", error.message))
             return
         await self._back(effect, error.message)
@@ -245,7 +247,7 @@ class Carrier:
             if not effect.left:
                 tx.journal.save(row, note)
                 return
-            row.attempt -= 1
+            row.attempt -= effect.times
             if row.attempt <= 0:
                 self._settler.move(tx, row, CommandState.ACCEPTED, note)
                 return
@@ -276,7 +278,7 @@ class Carrier:
 
     # unknown outcome --------------------------------------------------------------------------------------------
 
-    async def _lost(self, row: JournalRow, note: str, native_code: object = None) -> None:
+    async def _lost(self, row: JournalRow, note: str, native_code: object = None, times: int = 1) -> None:
         """The outcome is unknown from now on, unless the device has shown it already."""
 
         def work(tx: Tx) -> None:
@@ -290,7 +292,7 @@ class Carrier:
                 return
             current.lost_ms = unix_ms(self._clock.now())
             current.asks = 0
-            if current.attempt <= 1:
+            if current.attempt <= times:
                 current.resends = 0  # counted attempts to connect so far; from here on repetitions
             self._settler.move(tx, current, CommandState.UNKNOWN, note)
 

@@ -36,7 +36,14 @@ class JournalEffect:
     spec: CommandSpec
     params: Any
     late: Callable[[JournalRow], Outcome | None]
-    left: bool = False
+    times: int = 0
+    """How often something left in this attempt. Unless its outcome is unknown, all but the last were refused before
+    they were carried out: a token that was not taken, a newer end point instead of the older."""
+
+    @property
+    def left(self) -> bool:
+        """See `ports.Effect.left`."""
+        return self.times > 0
 
     async def leaving(self, request: Json = None) -> None:
         """See `ports.Effect.leaving`."""
@@ -45,7 +52,7 @@ class JournalEffect:
         self.row = row or self.row
         if reason is not None:
             raise Withdrawn(reason)
-        self.left = True
+        self.times += 1
 
     def _leave(self, tx: Tx, request: Json) -> tuple[str | None, JournalRow | None]:
         row = tx.journal.get(self.row.key)

@@ -34,7 +34,7 @@ def _devices(plant: int = PLANT) -> tuple[Sent, ...]:
     return _get(f"/device/list?plant_id={plant}&page=1&perpage=100")
 
 
-def _spare(cloud: Any) -> None:
+def spare(cloud: Any) -> None:
     """A data logger with an inverter: it shows in 4.11 once it is added."""
     inverter = demo_fleet(cloud.time.now(), plants=2).plants[10_000_002].inverters[0]
     cloud.fleet.spares["L-1"] = inverter
@@ -76,7 +76,8 @@ ROWS = (
     _write("delete_user", {"c_user_id": OWNER}, "/user/delete", f"c_user_id={OWNER}", "user_deleted",
            idle=FAILED, reserved=CONFIRMED),
     _write("add_plant", {"c_user_id": OWNER, "name": "Barn", "peak_power": 5.5}, "/plant/add",
-           f"c_user_id={OWNER}&name=Barn&peak_power=5.5&is_public=false", "plant_added", idle=FAILED,
+           f"c_user_id={OWNER}&name=Barn&peak_power=5.5&is_public=false", "plant_added",
+           _get("/plant/list?page=1&perpage=100&search_type=name&search_keyword=Barn&locale=en-US"), idle=FAILED,
            result={"plant_id": 900001}),
     _write("modify_plant", {"plant_id": PLANT, "name": "Barn", "peak_power": 6}, "/plant/modify",
            f"{KEPT}&name=Barn&peak_power=6&is_public=false", "plant_modified", _details()),
@@ -90,7 +91,7 @@ ROWS = (
            f"plant_id={PLANT}&user_id={OTHER}", "plant_assigned",
            prepare=_second_owner),
     _write("add_datalogger", {"plant_id": PLANT, "sn": "L-1"}, "/device/datalogger/add",
-           f"plant_id={PLANT}&sn=L-1", "datalogger_added", idle=NOBODY_KNOWS, prepare=_spare),
+           f"plant_id={PLANT}&sn=L-1", "datalogger_added", idle=NOBODY_KNOWS, prepare=spare),
     _write("add_datalogger", {"plant_id": PLANT, "sn": "L-2"}, "/device/datalogger/add",
            f"plant_id={PLANT}&sn=L-2", "datalogger_added", acted=NOBODY_KNOWS, idle=NOBODY_KNOWS),
     _write("modify_datalogger", {"plant_id": PLANT, "original_sn": "601000101", "sn": "L-3"},

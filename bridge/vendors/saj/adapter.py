@@ -180,7 +180,8 @@ class SajAdapter:
     def _previewed(self, order: Order) -> Request:
         device = order.device
         if order.spec.name in MANAGEMENT:
-            return request_of(order.spec.name, order.params, {}, masked=True)
+            request = request_of(order.spec.name, order.params, {}, masked=True)
+            return self._execution.instead_of(request, order) or request
         if device is None:
             return Request("plant/list", {"page": "1", "perpage": "100", "locale": "en-US"})
         is_plant = device.kind is DeviceKind.SOLAR_PLANT

@@ -138,6 +138,10 @@ class SajApi:
             self._kit.log.info("saj.answer_without_data", extra={"endpoint": endpoint})
         return told
 
+    def is_closed(self, endpoint: str) -> bool:
+        """Whether the vendor has refused this end point to the application."""
+        return endpoint in self._closed
+
     async def write(self, request: Request, effect: Effect) -> Told:
         """A POST, once: only a refused token is followed by a second one. `effect` as the port says."""
         return await self._answer(request, Lane.COMMAND, effect)

@@ -142,11 +142,13 @@ _ENDPOINTS: Mapping[str, str] = {
 }
 
 _TWINS: Mapping[str, str] = {
+    "modify_user": "user/modifysign",
+    "modify_plant": "plant/modifysign",
     "add_plant": "plant/addsign",
     "add_datalogger": "device/datalogger/addsign",
     "modify_datalogger": "device/datalogger/modifysign",
 }
-"""Newer end points for an application that may not call the older one (4.29 to 4.31)."""
+"""Newer end points for an application that may not call the older one (4.27, 4.29 to 4.32)."""
 
 MANAGEMENT = frozenset(_ENDPOINTS)
 
@@ -169,15 +171,21 @@ def request_of(name: str, params: Any, master: Mapping[str, Json], *, masked: bo
         fields = params.model_dump()
     endpoint = _ENDPOINTS[name]
     if name == "modify_user" and not fields.keys() <= {"c_user_id", "name", "mobile"}:
-        endpoint = "user/modifysign"
+        endpoint = _TWINS[name]
     return Request(endpoint, _texts(fields), writes=True)
 
 
-def twin_of(name: str, params: Any, *, plant_id: str) -> Request | None:
-    """The request to the newer end point, None where there is none or something it needs was not given.
-    `plant_id`: `omit` or `send`, what `plant/addsign` gets for the id that it asks for (page, section 8)."""
+def twin_of(name: str, params: Any, master: Mapping[str, Json], *, plant_id: str) -> Request | None:
+    """The request to the newer end point, None where there is none or something it needs is not known. `master`: as
+    for `request_of`. `plant_id`: `omit` or `send`, what `plant/addsign` gets for the id that it asks for (section 8).
+    """
     if name not in _TWINS:
         return None
+    if isinstance(params, forms.ModifyPlant):
+        request = _modify_plant(params, master, newer=True)
+        return None if "" in request.params.values() else request
+    if isinstance(params, forms.ModifyUser):
+        return Request(_TWINS[name], _texts({"c_user_id": params.c_user_id, **params.changes()}), writes=True)
     if not isinstance(params, forms.AddPlant):
         return Request(_TWINS[name], _texts(params.model_dump()), writes=True)
     if params.Country is None or params.City is None:
@@ -191,7 +199,7 @@ def _plant_fields(params: forms.AddPlant | forms.ModifyPlant) -> dict[str, Any]:
     return {"name": params.name, "peak_power": params.peak_power, **params.options()}
 
 
-def _modify_plant(params: forms.ModifyPlant, master: Mapping[str, Json]) -> Request:
+def _modify_plant(params: forms.ModifyPlant, master: Mapping[str, Json], *, newer: bool = False) -> Request:
     """What an omitted parameter would become is not documented, so all that is known is sent (4.16)."""
     kept = {key: master.get(key) for key in ("longitude", "latitude", "postal")}
     if master.get("currency") == "RMB":
@@ -202,8 +210,8 @@ def _modify_plant(params: forms.ModifyPlant, master: Mapping[str, Json]) -> Requ
     }
     place = {"Country": params.Country, "City": params.City}
     endpoint = _ENDPOINTS["modify_plant"]
-    if any(place.values()):
-        endpoint = "plant/modifysign"
+    if newer or any(place.values()):
+        endpoint = _TWINS["modify_plant"]
         fields |= {key: value or master.get(key.lower()) or "" for key, value in place.items()}
     return Request(endpoint, _texts({"plant_id": params.plant_id, **fields}), writes=True)
 

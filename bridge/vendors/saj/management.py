@@ -7,7 +7,7 @@ there" counts only after two of them, a minute apart.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge.domain.command import Order, Outcome, Status
@@ -22,13 +22,15 @@ from bridge.vendors.saj.commands import LOOK_AGAIN_S, request_of, twin_of
 from bridge.vendors.saj.faults import EndpointClosed
 from bridge.vendors.saj.inventory import Inventory, all_pages
 from bridge.vendors.saj.params import AddPlant, AddUser, ModifyPlant
+from bridge.vendors.saj.pending import Pending
 from bridge.vendors.saj.sealed import is_sealed
 from bridge.vendors.saj.settings import SajSettings
 from bridge.vendors.saj.wire import Row, fields, measured, text, whole
 
 _LANE = Lane.COMMAND
-_PENDING_FOR_S = 86400.0
 _NOT_THERE = "no answer, and the vendor shows after a minute that it was not done"
+
+_NO_OWNER = "added without an owner: use assign_plant"
 
 _USER_FIELDS: Mapping[str, str] = {
     "name": "c_user_name",
@@ -53,9 +55,11 @@ class Execution:
     api: SajApi
     auth: Auth
     inventory: Inventory
+    _pending: Pending = field(init=False)
     _looks: dict[str, Callable[[Any, Order], Awaitable[Outcome | None]]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._pending = Pending(self.kit)
         self._looks = {
             "add_user": self._look_for_user,
             "modify_user": self._look_at_user,
@@ -78,52 +82,85 @@ class Execution:
                 code="internal",
             )
         await self.auth.allow_writing(_LANE)
-        request = request_of(order.spec.name, order.params, await self._master(order))
+        master = await self._master(order)
+        request = request_of(order.spec.name, order.params, master)
         if "" in request.params.values():
             raise Refused("the plant's Country or City is not known: give both", code="invalid_params")
         if order.spec.name == "delete_datalogger":
             shown = order.params.sn in await self.inventory.loggers(str(order.params.plant_id), _LANE)
-            await self._note(order, shown=shown)
+            await self._pending.note(order.id, shown=shown)
+        if isinstance(order.params, AddPlant):
+            await self._note_plants(order, order.params)
         try:
-            outcome = await self._sent(order, request, effect)
+            outcome = await self._sent(order, request, master, effect)
         except LostAnswer:
             raise
         except VendorError:
-            await self._forget(order)
+            await self._pending.forget(order.id)
             raise
-        await self._forget(order)
+        await self._pending.forget(order.id)
         return outcome
+
+    def instead_of(self, request: Request, order: Order) -> Request | None:
+        """The request that takes the place of one whose end point is known to be closed, as far as it is known now."""
+        if not self.api.is_closed(request.endpoint):
+            return None
+        return self._twin(order, {})
 
     async def probe(self, order: Order) -> Outcome | None:
         """As `VendorAdapter.probe`: the last column of the table in 7.5."""
         outcome = await self._looks[order.spec.name](order.params, order)
         if outcome is not None:
-            await self._forget(order)
+            await self._pending.forget(order.id)
         return outcome
 
-    async def _sent(self, order: Order, request: Request, effect: Effect) -> Outcome:
+    async def _sent(
+        self, order: Order, request: Request, master: Mapping[str, Json], effect: Effect
+    ) -> Outcome:
         try:
             return _done(order, await self.api.write(request, effect))
         except EndpointClosed:
-            twin = twin_of(order.spec.name, order.params, plant_id=self.settings.addsign_plant_id)
-            if twin is None:
+            twin = self._twin(order, master)
+            if twin is None or twin.endpoint == request.endpoint:
                 raise
+        if isinstance(order.params, AddPlant):
+            await self._pending.note(order.id, ownerless=True)
         told = await self.api.write(twin, effect)
-        return await self._added(order.params) if isinstance(order.params, AddPlant) else _done(order, told)
+        if isinstance(order.params, AddPlant):
+            return await self._added(order, order.params)
+        return _done(order, told)
 
-    async def _added(self, params: AddPlant) -> Outcome:
-        """The end of `plant/addsign`, which takes no owner and tells no id (4.29): the list may know it."""
+    def _twin(self, order: Order, master: Mapping[str, Json]) -> Request | None:
+        return twin_of(order.spec.name, order.params, master, plant_id=self.settings.addsign_plant_id)
+
+    async def _note_plants(self, order: Order, params: AddPlant) -> None:
+        """Which such plants there are before one more is added: none of them may be taken for it later."""
         try:
-            rows = await self._plants_like(params)
+            before: list[str] | None = [_plant_id(row) for row in await self._plants_like(params)]
         except VendorError:
-            rows = []
-        ids = [plant_id for row in rows if (plant_id := whole(fields(row).get("plant_id"))) is not None]
+            before = None
+        await self._pending.note(order.id, before=before)
+
+    async def _added(self, order: Order, params: AddPlant) -> Outcome:
+        """The end of `plant/addsign`: the list may know the id."""
+        try:
+            new = await self._new_plants(order, params)
+        except VendorError:
+            new = None
         return Outcome(
             Status.SUCCEEDED,
-            message="added without an owner: use assign_plant",
+            message=_NO_OWNER,
             vendor_code=0,
-            result={"plant_id": max(ids)} if ids else None,
+            result={"plant_id": int(new[0])} if new is not None and len(new) == 1 else None,
         )
+
+    async def _new_plants(self, order: Order, params: AddPlant) -> list[str] | None:
+        """The ids of such plants that were not there before; None where it is not known which were."""
+        before = (await self._pending.of(order.id)).get("before")
+        if before is None:
+            return None
+        ids = [_plant_id(row) for row in await self._plants_like(params)]
+        return [plant_id for plant_id in ids if plant_id and plant_id not in before]
 
     async def _master(self, order: Order) -> Mapping[str, Json]:
         if not isinstance(order.params, ModifyPlant):
@@ -155,10 +192,24 @@ class Execution:
         return _found()
 
     async def _look_for_plant(self, params: Any, order: Order) -> Outcome | None:
+        noted = await self._pending.of(order.id)
+        if noted.get("ownerless"):
+            return await self._look_for_ownerless(params, order)
+        before = noted.get("before") or ()
         for row in await self._plants_like(params):
-            if whole(fields(row).get("user_id")) == params.c_user_id:
+            if whole(fields(row).get("user_id")) == params.c_user_id and _plant_id(row) not in before:
                 return _found({"plant_id": whole(fields(row).get("plant_id"))})
         return await self._second_no(order)
+
+    async def _look_for_ownerless(self, params: AddPlant, order: Order) -> Outcome | None:
+        """After `plant/addsign`, whose plants have no owner: only what was not there before can be the new one."""
+        new = await self._new_plants(order, params)
+        if new is None:
+            return None
+        if not new:
+            return await self._second_no(order)
+        result = {"plant_id": int(new[0])} if len(new) == 1 else None
+        return replace(_found(result), message=f"seen at the vendor, {_NO_OWNER}")
 
     async def _plants_like(self, params: AddPlant) -> list[Row]:
         """The plants with this name and peak power."""
@@ -194,43 +245,22 @@ class Execution:
     async def _look_for_deleted_logger(self, params: Any, order: Order) -> Outcome | None:
         if params.sn in await self.inventory.loggers(str(params.plant_id), _LANE):
             return await self._second_no(order)
-        entry = (await self._pending()).get(order.id)
-        return _found() if entry and entry.get("shown") is True else None
+        return _found() if (await self._pending.of(order.id)).get("shown") is True else None
 
     async def _plant_row(self, plant_id: int) -> Row | None:
         rows = await all_pages(lambda page: self.api.plants(page, _LANE), "plant_id")
         return next((row for row in rows if whole(fields(row).get("plant_id")) == plant_id), None)
 
-    # what is remembered of commands under way ---------------------------------------------------------------------
-
     async def _second_no(self, order: Order) -> Outcome | None:
         """FAILED where an earlier look, at least a minute ago, said the same; else None."""
         now_s = int(self.kit.clock.now().timestamp())
-        first_at = (await self._pending()).get(order.id, {}).get("no_at")
+        first_at = (await self._pending.of(order.id)).get("no_at")
         if first_at is None:
-            await self._note(order, no_at=now_s)
+            await self._pending.note(order.id, no_at=now_s)
             return None
         if now_s - first_at < LOOK_AGAIN_S - 1:
             return None
         return Outcome(Status.FAILED, "no_answer", _NOT_THERE)
-
-    async def _pending(self) -> dict[str, dict[str, Any]]:
-        kept = await self.kit.vault.get("pending")
-        since_s = self.kit.clock.now().timestamp() - _PENDING_FOR_S
-        if not isinstance(kept, dict):
-            return {}
-        return {name: entry for name, entry in kept.items() if entry["at"] > since_s}
-
-    async def _note(self, order: Order, **what: Any) -> None:
-        pending = await self._pending()
-        entry = pending.get(order.id, {})
-        pending[order.id] = {**entry, "at": int(self.kit.clock.now().timestamp()), **what}
-        await self.kit.vault.put("pending", pending)
-
-    async def _forget(self, order: Order) -> None:
-        pending = await self._pending()
-        if pending.pop(order.id, None) is not None:
-            await self.kit.vault.put("pending", pending or None)
 
 
 def _done(order: Order, told: Told) -> Outcome:
@@ -243,6 +273,11 @@ def _done(order: Order, told: Told) -> Outcome:
 
 def _found(result: Json = None) -> Outcome:
     return Outcome(Status.SUCCEEDED, message="seen at the vendor", vendor_code=0, result=result)
+
+
+def _plant_id(row: Row) -> str:
+    found = whole(fields(row).get("plant_id"))
+    return "" if found is None else str(found)
 
 
 def _is_plant(known: Mapping[str, Json], params: AddPlant) -> bool:

@@ -53,16 +53,33 @@ def _number(**bounds: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "number", **bounds})
 
 
+def _number_only(value: object) -> Decimal:
+    """A number in quotes is none, as the schema says."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError("expected a number")
+    return value if isinstance(value, Decimal) else Decimal(repr(value))
+
+
+def _as_number(value: Decimal) -> int | float:
+    return int(value) if value == int(value) else float(value)
+
+
+_Number = Annotated[
+    Decimal,
+    BeforeValidator(_number_only),
+    PlainSerializer(_as_number, when_used="json"),
+    Field(allow_inf_nan=False),
+]
 Nothing = Annotated[None, SkipJsonSchema()]
 Moment = Annotated[str, AfterValidator(_moment_text)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Email = Annotated[str, Field(min_length=3, max_length=200, pattern=r"^[^@\s]+@[^@\s]+$")]
 Serial = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S+$")]
-Kilowatts = Annotated[Decimal, Field(gt=0, le=_LARGEST), _number(exclusiveMinimum=0, maximum=_LARGEST)]
-Price = Annotated[Decimal, Field(ge=0, le=_LARGEST), _number(minimum=0, maximum=_LARGEST)]
-Longitude = Annotated[Decimal, Field(ge=-180, le=180), _number(minimum=-180, maximum=180)]
-Latitude = Annotated[Decimal, Field(ge=-90, le=90), _number(minimum=-90, maximum=90)]
+Kilowatts = Annotated[_Number, Field(gt=0, le=_LARGEST), _number(exclusiveMinimum=0, maximum=_LARGEST)]
+Price = Annotated[_Number, Field(ge=0, le=_LARGEST), _number(minimum=0, maximum=_LARGEST)]
+Longitude = Annotated[_Number, Field(ge=-180, le=180), _number(minimum=-180, maximum=180)]
+Latitude = Annotated[_Number, Field(ge=-90, le=90), _number(minimum=-90, maximum=90)]
 ZoneId = Annotated[str, AfterValidator(_zone_id)]
 
 

@@ -91,6 +91,8 @@ class FakeCloud:
             reply = good(
                 {"uid": 15000, "token": "bearer", "expires_in": 604800, "access_token": f"{self.tokens:032x}"}
             )
+        elif "search_keyword" in params(request):
+            reply = good({"count": 0})
         else:
             raise AssertionError(f"nothing scripted for {request.url}")
         return given(reply)
