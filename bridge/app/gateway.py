@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.app.accounts import Surroundings
+from bridge.app.charts import ChartKeeper
 from bridge.app.fleet import Fleet, clear_account
 from bridge.app.page import build_page
 from bridge.app.reporting import Reporter
@@ -151,6 +152,7 @@ class Gateway:
         self.announcer = self._build_announcer()
         self.intake.announces = self.announcer
         self.board = Board(topics)
+        self.charts = ChartKeeper(self.store, self.board, clock)
         http = configuration.http
         self.pushes = Pushes(self.store, self.roster, self.intake, clock)
         self.doors = Doors(self.pushes.take, clock, http.trusted_proxies, http.max_wrong_secrets)
@@ -298,7 +300,7 @@ class Gateway:
         http = self.configuration.http
         if http.page != "off":
             self.page = await build_page(
-                http, self.reporter, self.board, self.admission, self.doors, self._clock
+                http, self.reporter, self.board, self.charts, self.admission, self.doors, self._clock
             )
         app = build_app(self.doors, self._pages(), self.push_limits, self._clock)
         server = HttpServer(app, *address)
@@ -330,6 +332,7 @@ class Gateway:
                 ("gap-repair", self.repair.run()),
                 ("watchdog", self._watchdog()),
                 *((("discovery", self.announcer.run()),) if self.announcer else ()),
+                *((("charts", self.charts.run()),) if self.page else ()),
             )
         ]
         self._tasks += self._audit()
@@ -375,6 +378,9 @@ class Gateway:
             await self.session.stop()
         if self.audit is not None:
             await self.audit.finish()
+        if self.page is not None:
+            with contextlib.suppress(StoreError):
+                await self.charts.keep()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

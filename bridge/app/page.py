@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge import __version__
 from bridge.app.accounts import Account
 from bridge.app.budgets import budget_rows
+from bridge.app.charts import ChartKeeper
 from bridge.app.reporting import Reporter
 from bridge.contract import payloads
 from bridge.contract.publication import Class
@@ -26,12 +27,18 @@ BUDGETS = 12
 
 
 async def build_page(
-    http: HttpSettings, reporter: Reporter, board: Board, admission: Admission, doors: Doors, clock: Clock
+    http: HttpSettings,
+    reporter: Reporter,
+    board: Board,
+    charts: ChartKeeper,
+    admission: Admission,
+    doors: Doors,
+    clock: Clock,
 ) -> Page:
-    """The page of this gateway, with what was retained before this start."""
+    """The page of this gateway, with what was retained and charted before this start."""
     password = http.page_password.get_secret_value() if http.page_password else None
     overview = Overview(reporter, clock)
-    await _restore(reporter, board)
+    await _restore(reporter, board, charts)
     return Page(
         Access(http.page, password, http.page_hosts, clock),
         board,
@@ -42,7 +49,7 @@ async def build_page(
     )
 
 
-async def _restore(reporter: Reporter, board: Board) -> None:
+async def _restore(reporter: Reporter, board: Board, charts: ChartKeeper) -> None:
     for account in reporter.accounts:
 
         def read(tx: Tx, account: str = account) -> list[RetainedRow]:
@@ -52,7 +59,9 @@ async def _restore(reporter: Reporter, board: Board) -> None:
                 if row.device and row.topic.endswith(("/state", "/availability"))
             ]
 
-        for row in await reporter.store.run(read):
+        rows = await reporter.store.run(read)
+        await charts.recall(account, {row.device for row in rows})
+        for row in rows:
             board.restore(row.account, row.device, row.topic, row.body)
 
 

@@ -542,6 +542,22 @@ class VaultTable(Protocol):
         ...
 
 
+class ChartTable(Protocol):
+    """What the charts of the status page show after a restart."""
+
+    def put(self, account: str, at_ms: int, body: bytes) -> None:
+        """The numbers of an account's devices as of a time."""
+        ...
+
+    def of_account(self, account: str) -> Sequence[bytes]:
+        """Those of an account, the oldest first."""
+        ...
+
+    def forget_outside(self, first_ms: int, last_ms: int) -> None:
+        """Of all accounts."""
+        ...
+
+
 class BackfillState(StrEnum):
     """Where a backfill of one device stands."""
 
@@ -773,6 +789,8 @@ class Tx(Protocol):
     def cadences(self) -> CadenceTable: ...
     @property
     def backfills(self) -> BackfillTable: ...
+    @property
+    def charts(self) -> ChartTable: ...
 
     def after_commit(self, done: Done) -> None:
         """`done` runs in the event loop, in order, once this is on disk; not at all if it is rolled back."""

@@ -79,6 +79,7 @@ class Board:
         self._topics = topics
         self._devices: dict[Key, Shown] = {}
         self._series = 0
+        self._fresh: set[Key] = set()
         self._acks: OrderedDict[tuple[str, str], Json] = OrderedDict()
         self._listeners: set[asyncio.Event] = set()
         self.events: deque[Json] = deque(maxlen=RECENT_EVENTS)
@@ -106,6 +107,30 @@ class Board:
         """A retained topic as it was published before this process began."""
         retained = Publication(topic, body, Class.STATE, retain=True, account=account, device=device)
         self.take((retained,))
+
+    # what outlives this process ---------------------------------------------------------------------------------
+
+    def fresh(self) -> set[Key]:
+        """The devices whose charts have something new since this was last asked."""
+        fresh, self._fresh = self._fresh, set()
+        return fresh
+
+    def still_fresh(self, devices: set[Key]) -> None:
+        """They could not be kept."""
+        self._fresh |= devices
+
+    def latest(self, account: str, device: str) -> tuple[int, dict[str, float]]:
+        """The newest point of a device's charts."""
+        ends = {name: series.last() for name, series in self.shown(account, device).series.items()}
+        at_s = max((at for at, _ in ends.values()), default=0)
+        return at_s, {name: float(f"{value:.6g}") for name, (at, value) in ends.items() if at == at_s}
+
+    def recall(self, account: str, device: str, at_s: int, numbers: Mapping[str, float]) -> None:
+        """Such a point, of an earlier process; to be called in the order of time. Raises TypeError, ValueError."""
+        charted = {name: float(value) for name, value in numbers.items() if name in CHARTED}
+        self._add(self._entry(account, device), at_s, charted)
+
+    # changes ----------------------------------------------------------------------------------------------------
 
     def listen(self) -> asyncio.Event:
         """An event that is set at every change, until `leave`."""
@@ -154,7 +179,7 @@ class Board:
         account, device = publication.account, publication.device
         if publication.topic == self._topics.device(account, device, "state"):
             if publication.body:
-                self._take_state(self._entry(account, device), publication.body)
+                self._take_state((account, device), publication.body)
             else:
                 self._forget(account, device)
             self.revisions.devices += 1
@@ -168,10 +193,11 @@ class Board:
 
     def _forget(self, account: str, device: str) -> None:
         gone = self._devices.pop((account, device), None)
+        self._fresh.discard((account, device))
         self._series -= len(gone.series) if gone else 0
 
-    def _take_state(self, shown: Shown, body: bytes) -> None:
-        state = _states.decode(body)
+    def _take_state(self, key: Key, body: bytes) -> None:
+        state, shown = _states.decode(body), self._entry(*key)
         shown.state = body
         alarms = tuple(state.alarms)
         if alarms != shown.alarms:
@@ -180,8 +206,12 @@ class Board:
         at_s = int(datetime.fromisoformat(state.ts).timestamp())
         if at_s <= 0:
             return
-        for name in self._charted(shown.series, state.metrics):
-            value = _number(state.metrics[name])
+        self._add(shown, at_s, state.metrics)
+        self._fresh.add(key)
+
+    def _add(self, shown: Shown, at_s: int, metrics: Mapping[str, bool | float | str]) -> None:
+        for name in self._charted(shown.series, metrics):
+            value = _number(metrics[name])
             if value is not None:
                 series = shown.series.get(name)
                 if series is None:

@@ -32,6 +32,10 @@ class Series:
         if len(self._times) > POINTS:
             self._thin(at_s)
 
+    def last(self) -> tuple[int, float]:
+        """The newest point. There is one."""
+        return self._times[-1], self._values[-1]
+
     def points(self, since_s: int) -> list[tuple[int, float]]:
         """The points from a time on."""
         return [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+import zlib
 from typing import Any
 
 import httpx
@@ -276,3 +279,23 @@ def test_broker_that_is_away_is_told(make_broker: MakeBroker, make_gateway: Make
             "the cause",
         )
         assert told["connected"] is False
+
+
+def test_charts_go_on_after_a_restart(gateway: Gateway, listener: Listener) -> None:
+    listener.wait(f"{SHOP}/{D1}/state")
+    assert gateway.terminate()[0] == 0
+    file = gateway.configuration["state"]["url"].removeprefix("sqlite://")
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        ((body,),) = db.execute("SELECT body FROM chart WHERE account = 'shop'").fetchall()
+        kept = json.loads(zlib.decompress(body))
+        at_s, numbers = kept[D1]
+        for hours in (3, 2, 1):  # as it would have been written in the hours before
+            earlier = {D1: [at_s - hours * 3600, dict.fromkeys(numbers, hours)]}
+            row = ("shop", (at_s - hours * 3600) * 1000, zlib.compress(json.dumps(earlier).encode()))
+            db.execute("INSERT INTO chart VALUES (?, ?, ?)", row)
+        db.commit()
+    gateway.start()
+    with client(gateway) as web:
+        charts = web.get("/page/device", params={"account": "shop", "device": D1}).json()["charts"]
+    assert [value for _, value in charts["import_energy"]][:3] == [3, 2, 1]
+    assert charts["import_energy"][3][0] >= at_s

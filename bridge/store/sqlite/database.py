@@ -26,6 +26,7 @@ from bridge.contract.publication import Class
 from bridge.domain.errors import StoreError, StoreInUse
 from bridge.store.protocols import Done, OutboxRow, Tx
 from bridge.store.sqlite.backfills import SqliteBackfills
+from bridge.store.sqlite.charts import SqliteCharts
 from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
 from bridge.store.sqlite.gaps import SqliteCadences, SqliteGaps
 from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
@@ -97,6 +98,7 @@ class SqliteTx:
         self.gaps = SqliteGaps(db)
         self.cadences = SqliteCadences(db)
         self.backfills = SqliteBackfills(db)
+        self.charts = SqliteCharts(db)
         self.hooks: list[Done] = []
 
     def after_commit(self, done: Done) -> None:
