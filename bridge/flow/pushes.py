@@ -23,8 +23,9 @@ from bridge.store.protocols import Store, Tx
 
 LIGHT_OBSERVATIONS = 8
 """A push of more takes its turn in the store's own thread, not in the event loop."""
-MOST_TOGETHER = 64
-"""So many are taken in one go, a few milliseconds: others have their turn between two groups."""
+MOST_TOGETHER = 192
+"""So many observations (a reading comes as three) are taken in one go, a few milliseconds: others have their turn
+between two groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ class Push:
     done: asyncio.Future[int]
 
 
+class _Group(list[Push]):
+    """Pushes of one transaction; `size` counts their observations."""
+
+    size = 0
+
+
 class Pushes:
     """Takes pushes in for all accounts. `on_aside` is told of parts put aside: account, reason, how many."""
 
@@ -46,7 +53,7 @@ class Pushes:
         self._roster = roster
         self._intake = intake
         self._clock = clock
-        self._open: list[Push] | None = None
+        self._open: _Group | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_aside: Callable[[str, str, int], None] = lambda _account, _reason, _count: None
 
@@ -58,24 +65,26 @@ class Pushes:
             raise StoreError("the account is being reloaded")
         loop = asyncio.get_running_loop()
         push = Push(self._roster.policy(account), batches, unusable, source or "/", loop.create_future())
-        if sum([len(batch.observations) for batch in batches]) > LIGHT_OBSERVATIONS:
+        size = sum([len(batch.observations) for batch in batches])
+        if size > LIGHT_OBSERVATIONS:
             new = await self._store.run(partial(self._alone, push))
         else:
-            self._join(push, loop)
+            self._join(push, size, loop)
             new = await push.done
         if new:
             self.on_aside(account, unusable[0][1], new)
 
-    def _join(self, push: Push, loop: asyncio.AbstractEventLoop) -> None:
+    def _join(self, push: Push, size: int, loop: asyncio.AbstractEventLoop) -> None:
         group = self._open
-        if group is None or len(group) >= MOST_TOGETHER:
-            group = self._open = []
+        if group is None or group.size + size > MOST_TOGETHER:
+            group = self._open = _Group()
             task = loop.create_task(self._run(group), name="pushes")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         group.append(push)
+        group.size += size
 
-    async def _run(self, group: list[Push]) -> None:
+    async def _run(self, group: _Group) -> None:
         try:
             told = await self._store.run(partial(self._together, group), light=True)
         except StoreError as error:
@@ -89,7 +98,7 @@ class Pushes:
             for push, result in zip(group, told, strict=True):
                 _tell(push, result)
 
-    def _together(self, group: list[Push], tx: Tx) -> list[int | Exception]:
+    def _together(self, group: _Group, tx: Tx) -> list[int | Exception]:
         self._shut(group)
         desks: dict[int, Desk] = {}
         told: list[int | Exception] = []
@@ -129,7 +138,7 @@ class Pushes:
         account, source = push.policy.account, push.source
         return sum([letters.add(account, source, reason, body, at_ms) for body, reason in push.unusable])
 
-    def _shut(self, group: list[Push]) -> None:
+    def _shut(self, group: _Group) -> None:
         """Nobody joins it any more."""
         if self._open is group:
             self._open = None
