@@ -174,8 +174,9 @@ class CommandSpec:
     API that carries it out, where the account has several with credentials of their own (empty: the main one).
     `uses_state`: needs `Order.known`. `check` raises Rejection for what the schema cannot say (a wrong checksum, a
     firmware too old). `after_loss`, `evidence`, `acts` (what it does to devices, for interlocks), `repeats` (the
-    ids, or the vendor's names, of earlier commands that it has carried out once more) and `targets` (the devices that
-    a command of the account changes, None where it does not name them) get the validated parameters.
+    ids, or the vendor's names, of earlier commands that it has carried out once more), `targets` (the devices that a
+    command of the account changes, None where it does not name them) and `claims` (those of them for which it is
+    exclusive) get the validated parameters.
     """
 
     name: str
@@ -197,6 +198,7 @@ class CommandSpec:
     acts: Callable[[Any], Sequence[Act]] = field(default=lambda _params: ())
     repeats: Callable[[Any], Sequence[str | int]] = field(default=lambda _params: ())
     targets: Callable[[Any], Sequence[str] | None] = field(default=lambda _params: ())
+    claims: Callable[[Any], Sequence[str]] = field(default=lambda _params: ())
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters, as `info` shows it."""

@@ -17,6 +17,7 @@ from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Value
 from bridge.domain.text import Json, loads
 from bridge.domain.times import unix_ms
+from bridge.flow.claims import claimed
 from bridge.flow.interlocks import acts_json, refusal
 from bridge.flow.judging import OWN_FAULT, Judge, Judged
 from bridge.flow.locks import lock_on
@@ -147,6 +148,9 @@ class Admission:
                 return Rejection("not_allowed", text)
         if not self._roster.has(account):
             return Rejection("unknown_command", "the account is gone from the configuration")
+        taken = claimed(tx, self._roster, spec, params, account, native_id)
+        if taken is not None:
+            return taken
         interlocks = self._roster.policy(account).interlocks
         return refusal(tx, interlocks, account, native_id, spec.acts(params), self._clock.now())
 

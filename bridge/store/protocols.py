@@ -173,6 +173,10 @@ class JournalTable(Protocol):
         """Rows of a device that left and are not final."""
         ...
 
+    def pending(self, account: str, device: str | None) -> Sequence[JournalRow]:
+        """Not final, of one device (None: of the account itself), oldest first."""
+        ...
+
     def by_vendor_ref(self, account: str, vendor_ref: Json) -> Sequence[JournalRow]:
         """The commands that have to do with what the vendor calls so, the newest first."""
         ...

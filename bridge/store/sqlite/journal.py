@@ -93,6 +93,11 @@ class SqliteJournal:
             (account, device),
         )
 
+    def pending(self, account: str, device: str | None) -> Sequence[JournalRow]:
+        return self._many(
+            " WHERE state <> 'final' AND account = ? AND device IS ? ORDER BY key", (account, device)
+        )
+
     def by_vendor_ref(self, account: str, vendor_ref: Json) -> Sequence[JournalRow]:
         return self._many(
             " WHERE account = ? AND vendor_ref = ? ORDER BY key DESC", (account, dumps(vendor_ref))

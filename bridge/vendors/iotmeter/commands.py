@@ -26,7 +26,14 @@ from bridge.domain.command import (
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import Refused, Rejection
 from bridge.domain.text import Json
-from bridge.vendors.iotmeter.deeds import batch_acts, batch_targets, charge_acts, release_acts, valve_acts
+from bridge.vendors.iotmeter.deeds import (
+    batch_acts,
+    batch_claims,
+    batch_targets,
+    charge_acts,
+    release_acts,
+    valve_acts,
+)
 from bridge.vendors.iotmeter.params import (
     AddTasks,
     CtrlIdParam,
@@ -252,6 +259,7 @@ def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
             check=_batch_check(policy),
             acts=batch_acts,
             targets=batch_targets,
+            claims=batch_claims,
             again=_NEVER_AGAIN,
         ),
         _change(

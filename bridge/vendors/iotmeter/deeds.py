@@ -9,7 +9,7 @@ from typing import Any
 from bridge.domain.interlocks import Act, Deed
 from bridge.domain.text import Json
 from bridge.vendors.iotmeter.params import AddTasks, TaskRecord, TaskRecords, Valve
-from bridge.vendors.iotmeter.tasks import SUFFIXES, suffix_of
+from bridge.vendors.iotmeter.tasks import DANGEROUS, SUFFIXES, suffix_of
 from bridge.vendors.iotmeter.wire import decoded, measured
 
 _MOVES: Mapping[str, Deed] = {
@@ -18,6 +18,7 @@ _MOVES: Mapping[str, Deed] = {
     # it may let a locked valve open (page 7.1)
     SUFFIXES["release_valve"][0]: Deed.VALVE_OPEN,
 }
+_ONCE = frozenset(suffix for command in DANGEROUS for suffix in SUFFIXES[command])
 _CHARGES = frozenset({SUFFIXES["recharge"][0], SUFFIXES["open_account"][0]})
 
 
@@ -53,6 +54,11 @@ def batch_targets(params: AddTasks | TaskRecord | TaskRecords) -> Sequence[str]:
     """The devices of `add_tasks`, `update_task` and `update_tasks`."""
     tasks = (params,) if isinstance(params, TaskRecord) else params.tasks
     return tuple(task.target_comm_no for task in tasks)
+
+
+def batch_claims(params: AddTasks) -> Sequence[str]:
+    """The devices of `add_tasks` whose tasks must never run twice."""
+    return tuple(task.target_comm_no for task in params.tasks if suffix_of(task.ctrl_type) in _ONCE)
 
 
 def _task_acts(ctrl_type: str, data: Json, device: str) -> Sequence[Act]:
