@@ -97,10 +97,13 @@ def export(path: str, choice: Choice) -> int:
     return 0
 
 
-def _is_chosen(choice: Choice, row: JournalRow, step: JournalStep) -> bool:
+def _is_chosen(choice: Choice, row: JournalRow | None, step: JournalStep) -> bool:
+    account, device = (
+        (row.account, row.device) if row is not None else (step.aside["account"], step.aside["device"])
+    )
     return (
-        choice.account in (None, row.account)
-        and choice.device in (None, row.device)
+        choice.account in (None, account)
+        and choice.device in (None, device)
         and step.at_ms >= choice.since_ms
     )
 

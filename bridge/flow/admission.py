@@ -17,6 +17,7 @@ from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Value
 from bridge.domain.text import Json, loads
 from bridge.domain.times import unix_ms
+from bridge.flow.audit import asked
 from bridge.flow.claims import claimed
 from bridge.flow.interlocks import acts_json, refusal
 from bridge.flow.judging import OWN_FAULT, Judge, Judged
@@ -24,7 +25,7 @@ from bridge.flow.locks import lock_on
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler, arm
 from bridge.ports import Clock
-from bridge.store.protocols import JournalRow, Store, Tx
+from bridge.store.protocols import JournalRow, JournalStep, Store, Tx
 
 log = logging.getLogger("bridge.commands")
 
@@ -167,7 +168,33 @@ class Admission:
             Outcome(Status.REJECTED, rejection.code, rejection.message, result=rejection.result),
             message,
         )
+        self._note_aside(tx, judged, message, "rejected", Status.REJECTED, rejection.code, rejection.message)
         tx.after_commit(lambda: self._told_of_rejection(judged, rejection, message))
+
+    def _note_aside(
+        self,
+        tx: Tx,
+        judged: Judged,
+        message: CommandMessage,
+        state: str,
+        status: Status,
+        code: str | None,
+        note: str,
+        request: Json = None,
+    ) -> None:
+        """For the audit: what is not executed is no command of the journal."""
+        envelope = judged.envelope
+        what = asked(
+            judged.topic.account,
+            judged.device.native_id if judged.device else judged.topic.device_level,
+            judged.topic.command,
+            judged.command_id,
+            message.requester or self.requester,
+            loads(judged.params.model_dump_json(exclude_unset=True)) if judged.params is not None else None,
+            envelope.expires_at if envelope is not None else None,
+        )
+        at_ms = unix_ms(self._clock.now())
+        tx.journal.note_aside(JournalStep(at_ms, state, note, status, code, request, aside=what))
 
     def _told_of_rejection(self, judged: Judged, rejection: Rejection, message: CommandMessage) -> None:
         self.on_rejected(rejection.code)
@@ -249,6 +276,9 @@ class Admission:
             Status.SUCCEEDED, message="dry run: nothing was sent", result=_preview_json(preview)
         )
         self._answer(tx, judged, outcome, message, dry_run=True)
+        self._note_aside(
+            tx, judged, message, "dry_run", outcome.status, None, outcome.message, preview.request()
+        )
 
     def _reply_topic(self, message: CommandMessage) -> str | None:
         """The Response Topic, unless it is unusable or would make our answer a command."""

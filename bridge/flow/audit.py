@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from bridge.domain.command import CommandState
@@ -125,25 +126,55 @@ def _seq_of(line: bytes | None) -> int:
     return seq if isinstance(seq, int) else 0
 
 
-def entry(row: JournalRow, step: JournalStep) -> dict[str, Any]:
+def entry(row: JournalRow | None, step: JournalStep) -> dict[str, Any]:
     """One step as a line: the first of a command bears what was asked, and by whom; one with which a request left
-    bears the request, its secrets masked."""
+    bears the request, its secrets masked. Without a command: what was rejected or only tried."""
+    asked = _asked(row) if row is not None else step.aside
     line: dict[str, Any] = {
         "seq": step.seq,
         "at": rfc3339(from_unix_ms(step.at_ms)),
-        "account": row.account,
-        "device": row.device,
-        "command": row.command,
-        "id": row.id,
-        "requester": row.requester,
+        **{name: asked[name] for name in ("account", "device", "command", "id", "requester")},
         "state": step.state,
         "status": step.status,
         "code": step.code,
         "note": step.note,
     }
-    if step.state == CommandState.ACCEPTED and step.status is not None:
-        line["params"] = masked(row.params)
-        line["expires_at"] = rfc3339(from_unix_ms(row.expires_ms)) if row.expires_ms is not None else None
+    first = step.state == CommandState.ACCEPTED and step.status is not None
+    if row is None or first:
+        line |= {"params": masked(asked["params"]), "expires_at": asked["expires_at"]}
     if step.request is not None:
         line["request"] = step.request
     return line
+
+
+def _asked(row: JournalRow) -> dict[str, Json]:
+    return asked(
+        row.account,
+        row.device,
+        row.command,
+        row.id,
+        row.requester,
+        row.params,
+        from_unix_ms(row.expires_ms) if row.expires_ms is not None else None,
+    )
+
+
+def asked(
+    account: str,
+    device: str | None,
+    command: str,
+    command_id: str,
+    requester: str | None,
+    params: Json,
+    expires_at: datetime | None,
+) -> dict[str, Json]:
+    """What was asked, and by whom."""
+    return {
+        "account": account,
+        "device": device,
+        "command": command,
+        "id": command_id,
+        "requester": requester,
+        "params": params,
+        "expires_at": rfc3339(expires_at) if expires_at is not None else None,
+    }

@@ -25,6 +25,8 @@ RECORDS_FOR_S = 35 * 86400.0
 """Longer than the month that a meter's past reaches back (iammeter 4.4): a backfill tells nothing that was told."""
 RECORDS_AT_MOST = 1_000_000
 """About 120 MB of notes. Beyond that the oldest go, but none younger than SEEN_FOR_S."""
+ASIDES_AT_MOST = 10_000
+"""Rejections and dry runs for the audit: whoever sends nonsense for days does not fill the disk."""
 COUNT_EVERY_S = 3600.0
 BODIES_FOR_S = 3600.0
 ROUND_S = 60.0
@@ -128,6 +130,7 @@ class Janitor:
             tx.journal.forget_before(
                 now_ms - int(self.remember_s * 1000), now_ms - int(REMEMBERED_S * 1000), counting
             )
+            tx.journal.forget_asides(now_ms - int(self.remember_s * 1000), ASIDES_AT_MOST)
             tx.backfills.forget_before(now_ms - int(self.remember_s * 1000))
             tx.seen.forget_bodies_before(now_ms - int(BODIES_FOR_S * 1000))
             tx.seen.forget_events_before(now_ms - int(SEEN_FOR_S * 1000))

@@ -128,7 +128,8 @@ class JournalRow:
 @dataclass(frozen=True, slots=True)
 class JournalStep:
     """One entry of a command's history. `seq` grows over all commands and is never used twice. `status` and `code`:
-    what was acknowledged with it; `request`: what left for the vendor with it."""
+    what was acknowledged with it; `request`: what left for the vendor with it. `aside`: of a step that belongs to no
+    command, what was asked and by whom."""
 
     at_ms: int
     state: str
@@ -137,6 +138,7 @@ class JournalStep:
     code: str | None = None
     request: Json = None
     seq: int = 0
+    aside: Json = None
 
 
 class JournalTable(Protocol):
@@ -191,8 +193,12 @@ class JournalTable(Protocol):
         """The newest rows first; of this account and device, taken since then."""
         ...
 
-    def history(self, after: int, limit: int) -> Sequence[tuple[JournalRow, JournalStep]]:
-        """The steps of all commands behind this `seq`, in their order, each with its command as it is now."""
+    def note_aside(self, step: JournalStep) -> None:
+        """Appends a step that belongs to no command of the journal; its `seq` is ignored."""
+        ...
+
+    def history(self, after: int, limit: int) -> Sequence[tuple[JournalRow | None, JournalStep]]:
+        """The steps behind this `seq`, in their order, each with its command as it is now; None for one aside."""
         ...
 
     def steps(self, key: int) -> Sequence[JournalStep]:
@@ -205,6 +211,10 @@ class JournalTable(Protocol):
 
     def acted(self, account: str, device: str, since_ms: int) -> Sequence[JournalRow]:
         """Rows with `acts`, of this device or of the account itself, that were last changed since then."""
+        ...
+
+    def forget_asides(self, ms: int, most: int) -> None:
+        """Deletes what was noted aside before `ms`, and all but the newest `most`."""
         ...
 
     def forget_before(self, ms: int, acted_ms: int = 0, counting: Sequence[str] = ()) -> int:

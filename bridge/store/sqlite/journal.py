@@ -46,12 +46,13 @@ def _row(values: Sequence[Any]) -> JournalRow:
     return JournalRow(**given)
 
 
-_STEP = "at_ms, state, note, status, code, request, seq"
+_STEP = "at_ms, state, note, status, code, request, seq, aside"
 
 
 def _step_of(values: Sequence[Any]) -> JournalStep:
-    at_ms, state, note, status, code, request, seq = values
-    return JournalStep(at_ms, state, note, status, code, None if request is None else restored(request), seq)
+    at_ms, state, note, status, code, request, seq, aside = values
+    documents = [None if one is None else restored(one) for one in (request, aside)]
+    return JournalStep(at_ms, state, note, status, code, documents[0], seq, documents[1])
 
 
 class SqliteJournal:
@@ -118,17 +119,27 @@ class SqliteJournal:
             (account, device, since_ms, limit),
         )
 
-    def history(self, after: int, limit: int) -> Sequence[tuple[JournalRow, JournalStep]]:
+    def note_aside(self, step: JournalStep) -> None:
+        self._db.execute(
+            "INSERT INTO journal_step (at_ms, state, note, status, code, request, aside) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                step.at_ms,
+                step.state,
+                step.note,
+                step.status,
+                step.code,
+                None if step.request is None else dumps(step.request),
+                dumps(step.aside),
+            ),
+        )
+
+    def history(self, after: int, limit: int) -> Sequence[tuple[JournalRow | None, JournalStep]]:
         rows = self._db.execute(
             f"SELECT {_STEP}, journal_step.key FROM journal_step WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - column names of our own
             (after, limit),
         ).fetchall()
-        commands = {key: self.get(key) for key in {values[-1] for values in rows}}
-        return [
-            (command, _step_of(values[:-1]))
-            for values in rows
-            if (command := commands[values[-1]]) is not None
-        ]
+        commands = {key: self.get(key) for key in {values[-1] for values in rows} if key is not None}
+        return [(commands.get(values[-1]), _step_of(values[:-1])) for values in rows]
 
     def steps(self, key: int) -> Sequence[JournalStep]:
         rows = self._db.execute(
@@ -150,6 +161,13 @@ class SqliteJournal:
             " WHERE acts IS NOT NULL AND account = ? AND (device = ? OR device IS NULL)"
             " AND (updated_ms >= ? OR state <> 'final') ORDER BY key",
             (account, device, since_ms),
+        )
+
+    def forget_asides(self, ms: int, most: int) -> None:
+        self._db.execute(
+            "DELETE FROM journal_step WHERE key IS NULL AND (at_ms < ? OR seq <= (SELECT seq FROM journal_step"
+            " WHERE key IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?))",
+            (ms, most),
         )
 
     def forget_before(self, ms: int, acted_ms: int = 0, counting: Sequence[str] = ()) -> int:

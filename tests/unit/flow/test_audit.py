@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bridge.flow.audit import BATCH, AuditTrail
 from bridge.ops.trail import Trail
@@ -150,3 +153,60 @@ def test_a_line_that_a_crash_cut_off_does_not_spoil_the_next(tmp_path: Path) -> 
     trail.append([b'{"seq":3}'])
     assert file.read_bytes().splitlines() == [b'{"seq":1}', b'{"seq":2}', b'{"seq":3,"a', b'{"seq":3}']
     assert trail.last() == b'{"seq":3}'
+
+
+async def test_what_was_rejected_or_only_tried_is_in_it_with_who_asked_and_uses_up_no_id(
+    harness: Harness, tmp_path: Path
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    await harness.command("home/D1/cmd/recharge", {"id": "p1", "charge_value": -5}, requester="Erika")
+    await harness.command("home/D1/cmd/recharge", {"charge_value": 5, "expires_at": "2024-01-01T13:00:00Z"})
+    payload = {"id": "p1", "charge_value": 5, "note": "FAKEhidden"}
+    await harness.command("home/D1/cmd/recharge", {**payload, "dry_run": True}, requester="Egon")
+    await harness.command("home/D9/cmd/breaker", "on")
+    assert (await harness.command("home/D1/cmd/recharge", payload))[-1]["status"] == "succeeded"
+    await trail_of(harness, file).finish()
+    told = lines(file)
+    assert [(one["state"], one["status"], one["code"], one["requester"]) for one in told[:4]] == [
+        ("rejected", "rejected", "invalid_params", "Erika"),
+        ("rejected", "rejected", "id_required", None),
+        ("dry_run", "succeeded", None, "Egon"),
+        ("rejected", "rejected", "unknown_device", None),
+    ]
+    refused, nameless, tried, unknown = told[:4]
+    assert (refused["account"], refused["device"], refused["command"], refused["id"]) == (
+        "home", "D1", "recharge", "p1",
+    )  # fmt: skip
+    assert "charge_value" in refused["note"]
+    assert (nameless["params"], nameless["expires_at"]) == ({"charge_value": "5"}, "2024-01-01T13:00:00Z")
+    assert tried["request"]["url"] == "https://vendor.example.invalid/send"
+    assert tried["params"] == {"charge_value": "5", "note": "***"}
+    assert (unknown["device"], unknown["params"]) == ("D9", None)
+    assert [one["state"] for one in told[4:]] == ["accepted", "dispatched", "final"]
+    assert [one["seq"] for one in told] == sorted({one["seq"] for one in told})
+    assert [row.id for row in harness.journal()] == ["p1"]
+
+
+async def test_a_rejection_that_is_delivered_twice_is_one_line(harness: Harness, tmp_path: Path) -> None:
+    message = harness.message("home/D1/cmd/breaker", "maybe")
+    await harness.admit(message)
+    await harness.admit(replace(message, dup=True))
+    await trail_of(harness, tmp_path / "audit.jsonl").finish()
+    assert len(lines(tmp_path / "audit.jsonl")) == 1
+
+
+async def test_of_nonsense_only_the_newest_is_kept_and_that_not_for_ever(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.flow.janitor.ASIDES_AT_MOST", 3)
+    for number in range(5):
+        await harness.command("home/D1/cmd/breaker", f"nonsense {number}")
+    await harness.janitor.round()
+    kept = await harness.store.run(lambda tx: list(tx.journal.history(0, 99)))
+    assert [step.seq for _row, step in kept] == [3, 4, 5]
+    await harness.advance(8 * 86400)
+    await harness.janitor.round()
+    assert await harness.store.run(lambda tx: list(tx.journal.history(0, 99))) == []
+    await harness.command("home/D1/cmd/breaker", "nonsense")
+    ((_row, step),) = await harness.store.run(lambda tx: list(tx.journal.history(0, 99)))
+    assert step.seq == 6, "a number is never used twice"

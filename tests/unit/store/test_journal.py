@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from bridge.domain.command import CommandState
 from bridge.store.protocols import JournalStep
-from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.database import SqliteStore, migrate
+from bridge.store.sqlite.journal import SqliteJournal
 from tests.unit.store.bench import command, opened
 
 
@@ -169,3 +171,30 @@ async def test_settled_delivery_goes_unless_its_packet_id_stands_for_something_n
     assert not await store.run(lambda tx: tx.deliveries.matches(8, b"one"))
     await store.run(lambda tx: tx.deliveries.clear())
     assert not await store.run(lambda tx: tx.deliveries.matches(7, b"new"))
+
+
+def test_the_numbers_of_the_steps_go_on_over_the_change_of_their_table(tmp_path: Path) -> None:
+    """Migration 0009: also where the last steps were forgotten before."""
+    db = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    db.execute("PRAGMA foreign_keys=ON")
+    folder = resources.files("bridge.store").joinpath("migrations")
+    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+        if entry.name.endswith(".sql") and int(entry.name[:4]) < 9:
+            db.executescript(entry.read_text())
+    db.execute("PRAGMA user_version=8")
+    db.execute(
+        "INSERT INTO journal (key, account, id, command, params, mark, state, created_ms, updated_ms, writes, has_id,"
+        " attempt, asks, resends) VALUES (1, 'a', 'c', 'read', '{}', '', 'final', 1, 1, 0, 1, 0, 0, 0)"
+    )
+    for number in range(1, 5):
+        db.execute("INSERT INTO journal_step (key, at_ms, state, note) VALUES (1, ?, 'final', '')", (number,))
+    db.execute("DELETE FROM journal_step WHERE seq = 4")
+    migrate(db)
+    journal = SqliteJournal(db)
+    journal.note_aside(JournalStep(9, "rejected", "no", "rejected", "expired", aside={"id": "x"}))
+    assert [(row and row.id, step.seq, step.at_ms) for row, step in journal.history(0, 9)] == [
+        ("c", 1, 1), ("c", 2, 2), ("c", 3, 3), (None, 5, 9),
+    ]  # fmt: skip
+    db.execute("DELETE FROM journal")
+    assert [step.aside for _row, step in journal.history(0, 9)] == [{"id": "x"}]
+    db.close()
