@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -115,6 +115,10 @@ class PushDoor(Protocol):
 
     def parse(self, request: PushRequest) -> Pushed:
         """The push as observations. Raises PushDenied (wrong key), PushMalformed, PushUnusable."""
+        ...
+
+    def parsing(self, request: PushRequest) -> Generator[None, None, Pushed]:
+        """The same for a long one, in pieces of a few milliseconds: others have their turn at each `yield`."""
         ...
 
     def success(self, request: PushRequest) -> PushAnswer:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable, StoreError
 from bridge.domain.observation import Batch
-from bridge.ports import Clock, PushAnswer, PushDoor, PushRequest
+from bridge.ports import Clock, PushAnswer, PushDoor, Pushed, PushRequest
 from bridge.push.guesses import Guesses
 
 log = logging.getLogger("bridge.push")
@@ -21,6 +22,8 @@ TakeIn = Callable[[str, Sequence[Batch], Sequence[tuple[bytes, str]], str], Awai
 
 LOG_EVERY_S = 60.0
 MOST_WRONG = 60
+LONG_BYTES = 32 * 1024
+"""A body that may hold hundreds of records is read in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,10 @@ class Doors:
     async def take(self, door: Door, request: PushRequest) -> PushAnswer:
         """The answer to a push that came through its entrance; success only when nothing of it can be lost."""
         try:
-            pushed = door.door.parse(request)
+            if len(request.body) > LONG_BYTES:
+                pushed = await _in_turns(door.door.parsing(request))
+            else:
+                pushed = door.door.parse(request)
             await self._take_in(door.account, pushed.batches, pushed.unusable, request.tail)
         except PushDenied as denied:
             self._log_denied(denied.what, door.account, "")
@@ -178,6 +184,16 @@ def _inside(address: str, networks: Sequence[Network]) -> bool:
         return False
     mapped = getattr(parsed, "ipv4_mapped", None)
     return any((mapped or parsed) in network for network in networks)
+
+
+async def _in_turns(parsing: Generator[None, None, Pushed]) -> Pushed:
+    while True:
+        try:
+            next(parsing)
+        except StopIteration as end:
+            pushed: Pushed = end.value
+            return pushed
+        await asyncio.sleep(0)
 
 
 def _without_port(hop: str) -> str:

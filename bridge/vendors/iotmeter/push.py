@@ -12,7 +12,7 @@ import hmac
 import logging
 import uuid
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import tzinfo
 from functools import lru_cache
 from urllib.parse import unquote
@@ -44,6 +44,8 @@ _KEYS = {
 """What makes a push the same one again (9.5), beside the company."""
 _MOST = 2**31 - 1
 MOST_PARTS = 20
+PIECE = 100
+"""So many items of an array are converted at a time: a millisecond or two."""
 """Of a push with more unusable parts the whole body is put aside, once."""
 
 
@@ -101,6 +103,16 @@ class PlatformDoor:
 
     def parse(self, request: PushRequest) -> Pushed:
         """One batch per push. What cannot be used of an array is put aside, the rest is taken."""
+        parsing = self.parsing(request)
+        while True:
+            try:
+                next(parsing)
+            except StopIteration as end:
+                pushed: Pushed = end.value
+                return pushed
+
+    def parsing(self, request: PushRequest) -> Generator[None, None, Pushed]:
+        """`parse`, with a pause after each PIECE items."""
         endpoint = route(request.tail)
         if endpoint is None:
             raise PushDenied(404, "no such receiver", what="path")
@@ -110,7 +122,12 @@ class PlatformDoor:
         observations: list[Observation] = []
         unusable: list[tuple[bytes, str]] = []
         good: Record | None = None
-        for item in _distinct(items) if len(items) > 1 else items:
+        seen: set[bytes] = set()
+        for number, item in enumerate(items, 1):
+            if number % PIECE == 0:
+                yield
+            if len(items) > 1 and not _is_new(seen, item):
+                continue
             try:
                 observations += self._read(endpoint, item, request)
             except ValueError as error:
@@ -236,14 +253,11 @@ class PlatformDoor:
         return "\n".join(parts)
 
 
-def _distinct(items: Sequence[Json]) -> Iterator[Json]:
-    """Each of them once, whatever the order of its keys."""
-    seen: set[bytes] = set()
-    for item in items:
-        raw = canonical(item)
-        if raw not in seen:
-            seen.add(raw)
-            yield item
+def _is_new(seen: set[bytes], item: Json) -> bool:
+    """Whether this item is not among those seen, whatever the order of its keys."""
+    count = len(seen)
+    seen.add(canonical(item))
+    return len(seen) > count
 
 
 def _items(body: bytes) -> tuple[list[Json], bool]:

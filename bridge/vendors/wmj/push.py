@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.errors import PushDenied, PushMalformed, PushUnusable
@@ -50,6 +51,11 @@ class CallbackDoor:
             self._notes.confirm(message.serial, CONFIRM_S)
         key = hashlib.sha256(request.body).hexdigest()
         return Pushed([Batch(observations, body_key=key, body_window_s=_DUPLICATE_S)], _SUCCESS)
+
+    def parsing(self, request: PushRequest) -> Generator[None, None, Pushed]:
+        """A callback is one message: there are no pieces."""
+        yield
+        return self.parse(request)
 
     def success(self, request: PushRequest) -> PushAnswer:
         """`{"code": 0, "msg": "success"}`."""
