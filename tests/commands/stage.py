@@ -19,7 +19,7 @@ from bridge.domain.device import DeviceKind
 from bridge.flow.backfill import Source
 from bridge.flow.history import HistoryExecutor
 from bridge.pace.gate import AccountGate
-from bridge.vendorkit.http import VendorHttp
+from bridge.vendorkit.http import Gate, VendorHttp
 from bridge.vendors import VENDORS
 from tests.contract.cases import CASES
 from tests.fakes.adapters import CloudTime, FakeVault, NoLedger, kit
@@ -71,19 +71,26 @@ class Stage(Harness):
     def __init__(self, folder: Path, vendor: str, **options: Any) -> None:
         super().__init__(folder, devices=())
         case, self.spec = CASES[vendor], VENDORS[vendor]
+        self._case = case
         self.settings = self.spec.settings.model_validate({**case.settings, **options, "id": ACCOUNT})
         self.policy = self.settings.policy(("*",), ())
         self.vault = FakeVault()
-        self.cloud = case.cloud(CloudTime(self.clock))
+        self.cloud = self.made_cloud()
         self.wire = Wire(httpx.ASGITransport(case.app(self.cloud)))
+
+    def made_cloud(self) -> Any:
+        """The simulated cloud, under the test's clock."""
+        return self._case.cloud(CloudTime(self.clock))
+
+    def made_gate(self) -> Gate:
+        """The vendor's real limits."""
+        limits = self.spec.limits(self.settings)
+        return AccountGate(ACCOUNT, limits, self.clock, NoLedger(), vendor=self.spec.name)
 
     async def enter_account(self) -> None:
         """A new process: only store and vault remember."""
-        self.gate = AccountGate(
-            ACCOUNT, self.spec.limits(self.settings), self.clock, NoLedger(), vendor=self.spec.name
-        )
         base_url = getattr(self.settings, "base_url", "")
-        self.http = VendorHttp(base_url, self.gate, self.clock, transport=self.wire)
+        self.http = VendorHttp(base_url, self.made_gate(), self.clock, transport=self.wire)
         self.vendor = adapter = self.spec.build(self.settings, kit(self, f"test.{self.spec.name}"))  # type: ignore[assignment] # the real thing in the place of the fake
         executor = HistoryExecutor(ACCOUNT, adapter, self.backfill)
         self.roster.enter(self.policy, executor, DeviceKind.METER)

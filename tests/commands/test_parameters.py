@@ -114,6 +114,105 @@ MISTAKES: list[tuple[str, str | None, str, Any, str, tuple[str, ...]]] = [
     ("saj", saj.INVERTER, "history", {**HOUR, "interval_s": 59}, BAD, ("interval_s", "60")),
     ("saj", saj.INVERTER, "breaker", {"state": "on"}, "unknown_command", ("breaker", "read")),
 ]  # fmt: skip
+GAS = "00000000000001"
+CHARGE = {"charge_value": 50.25, "total_value": 150, "charge_times": 3}
+PRICES = {f"price{number}": number for number in range(1, 6)}
+LADDERS = {f"ladder{number}": 100 * number for number in range(1, 5)}
+PRICE = {**PRICES, **LADDERS, "cycle_start": "2024-01-01T00:00:00Z", "cycle_month": 12}
+TASK = {"target_comm_no": GAS, "ctrl_type": "common.setvalveoff", "ctrl_data": {}}
+SURE = {"confirm": True}
+
+
+def _without(payload: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in payload.items() if key != name}
+
+
+def _gas(
+    command: str, payload: Any, *words: str, code: str = BAD, target: str | None = GAS
+) -> tuple[str, str | None, str, Any, str, tuple[str, ...]]:
+    return ("iotmeter", target, command, payload, code, words)
+
+
+def _tasks(command: str, payload: Any, *words: str, code: str = BAD) -> Any:
+    return _gas(command, payload, *words, code=code, target=None)
+
+
+MISTAKES += [
+    _gas("valve", {"state": "closed"}, "state", "open", "close"),
+    _gas("breaker", {"state": "on"}, "breaker", "valve", code="unknown_command"),
+    *(
+        _gas("recharge", {**CHARGE, "charge_value": value}, "charge_value")
+        for value in (0, -1, "50.25", True, None)
+    ),
+    _gas("recharge", {**CHARGE, "total_value": 50}, "total_value", "charge_value"),
+    *(_gas("recharge", {**CHARGE, "charge_times": value}, "charge_times") for value in (0, 1.5, "3", True)),
+    *(_gas("recharge", _without(CHARGE, name), name) for name in CHARGE),
+    _gas("recharge", {**CHARGE, "note": "x"}, "note"),
+    *(
+        _gas("open_account", {"id": "o", name: -1}, name, "0")
+        for name in ("charge_value", "price1", "ladder1")
+    ),
+    _gas("open_account", {"ladder4": 4294967296}, "ladder4", "4294967295"),
+    _gas("open_account", {"ladder1": 1.5}, "ladder1"),
+    _gas("open_account", {"cycle_month": 13}, "cycle_month", "12"),
+    _gas("open_account", {"cycle_start_time": "soon"}, "cycle_start_time"),
+    *(_gas("set_price", _without(PRICE, name), name) for name in PRICE),
+    _gas("set_price", {**PRICE, "price3": -0.01}, "price3", "0"),
+    _gas("set_price", {**PRICE, "ladder2": 50}, "ladder"),
+    _gas("set_price", {**PRICE, "cycle_month": 0}, "cycle_month", "1"),
+    _gas("set_price", {**PRICE, "cycle_start": 5}, "cycle_start"),
+    *(_gas("set_balance", {"remain_value": value}, "remain_value") for value in (-1, "5", None, True)),
+    _gas("set_balance", {}, "remain_value"),
+    _gas("set_cumulant", {"std_sum": 1}, "work_sum"),
+    _gas("set_cumulant", {"std_sum": -1, "work_sum": 1}, "std_sum", "0"),
+    _gas("release_valve", {"state": "open"}, "state"),
+    _gas("get_price", {"price1": 1}, "price1"),
+    _gas("get_recharge", {"n": 1}, "n"),
+    *(
+        _gas(command, payload, "command_id", "ctrl_id")
+        for command in ("cancel", "retry")
+        for payload in ({}, {"command_id": "a", "ctrl_id": 1})
+    ),
+    _gas("cancel", {"ctrl_id": 0}, "ctrl_id", "1"),
+    _gas("cancel", {"ctrl_id": "1"}, "ctrl_id"),
+    _tasks("list_tasks", {"rowcount": 0}, "rowcount", "1"),
+    _tasks("list_tasks", {"rowcount": 201}, "rowcount", "200"),
+    _tasks("list_tasks", {"startrow": -1}, "startrow", "0"),
+    _tasks("list_tasks", {"colour": "red"}, "colour"),
+    *(
+        _tasks(command, {"ctrl_id": value, **more}, "ctrl_id")
+        for command, more in (("get_task", {}), ("describe_task", {}), ("delete_task", SURE))
+        for value in (0, "1", 1.5, None)
+    ),
+    _tasks("delete_task", {"ctrl_id": 1}, "confirm", code=NOT_CONFIRMED),
+    _tasks("update_task", {"ctrl_id": 1, **SURE}, "ctrl_define_no", "is required"),
+    _tasks("add_tasks", {"tasks": [TASK]}, "confirm", code=NOT_CONFIRMED),
+    _tasks("add_tasks", {"tasks": [], **SURE}, "tasks", "1"),
+    _tasks("add_tasks", {"tasks": [TASK, TASK], **SURE}, "no two tasks for one meter"),
+    _tasks(
+        "add_tasks",
+        {"tasks": [{**TASK, "target_comm_no": str(n)} for n in range(201)], **SURE},
+        "tasks",
+        "200",
+    ),
+    _tasks("add_tasks", {"id": "x" * 47, "tasks": [TASK], **SURE}, "46"),
+    *(_tasks("add_tasks", {"tasks": [_without(TASK, name)], **SURE}, "tasks", name) for name in TASK),
+    _tasks("add_tasks", {"tasks": [{**TASK, "ctrl_data": "{}"}], **SURE}, "ctrl_data"),
+    _tasks("add_tasks", {"tasks": [{**TASK, "target_devtype": 3}], **SURE}, "target_devtype", "2"),
+    _tasks(
+        "add_tasks", {"tasks": [{**TASK, "ctrl_timeout": "2023-12-31T00:00:00Z"}], **SURE}, "ctrl_timeout"
+    ),
+    *(
+        _tasks(command, {"ctrl_ids": value, **SURE}, "ctrl_ids")
+        for command in ("delete_tasks", "cancel_tasks", "retry_tasks")
+        for value in ([], list(range(1, 202)), ["1"], [0], 1)
+    ),
+    _tasks("delete_tasks", {"ctrl_ids": [1]}, "confirm", code=NOT_CONFIRMED),
+]
+ONCE = [
+    ("recharge", CHARGE), ("open_account", {}), ("set_balance", {"remain_value": 5}), ("set_price", PRICE),
+    ("set_cumulant", {"std_sum": 1, "work_sum": 1}),
+]  # fmt: skip
 NEEDS_ID = [
     ("add_user", USER), ("add_plant", PLANT), ("add_datalogger", {"plant_id": saj.PLANT, "sn": "L"}),
     ("modify_datalogger", {"plant_id": saj.PLANT, "original_sn": "L", "sn": "M"}),
@@ -154,6 +253,16 @@ async def test_a_reserved_key_of_another_kind_is_named(
         assert (ack["status"], ack["code"]) == ("rejected", "invalid_params")
         assert ack["message"].startswith(f"{name}: expected")
         assert (stage.sent(), stage.effects()) == ([], [])
+
+
+@pytest.mark.parametrize(("command", "params"), ONCE)
+async def test_money_needs_an_id(tmp_path: Path, command: str, params: dict[str, Any]) -> None:
+    async with Stage(tmp_path, "iotmeter") as stage:
+        await stage.order(GAS, command, params)
+        (ack,) = stage.acks()
+        assert (ack["status"], ack["code"]) == ("rejected", "id_required")
+        await stage.order(GAS, command, params, correlation=b"as the correlation data say")
+        assert stage.acks("as the correlation data say")[0]["status"] == "accepted"
 
 
 @pytest.mark.parametrize(("command", "params"), NEEDS_ID)

@@ -25,7 +25,7 @@ from bridge.ports import Effect, History, PollTask, PushDoor
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.iotmeter.api import READINGS, ControlApi, DataApi
 from bridge.vendors.iotmeter.auth import TokenKeeper
-from bridge.vendors.iotmeter.batch import Batches
+from bridge.vendors.iotmeter.batch import Batches, add_bodies
 from bridge.vendors.iotmeter.checks import Queue
 from bridge.vendors.iotmeter.codec import Codec
 from bridge.vendors.iotmeter.commands import account_commands, device_commands, rtu_commands
@@ -68,9 +68,13 @@ class IotMeterAdapter:
         self._batches = Batches(queue, kit, self._notes, settings) if queue else None
         self._device_commands = device_commands(self._in_reach, control=has_control)
         self._rtu_commands = rtu_commands(self._device_commands)
-        self._account_commands = account_commands(kit.policy, control=has_control)
+        self._account_commands = account_commands(kit.policy, self._can_be_written, control=has_control)
         door = PlatformDoor(settings, kit.policy, self._codec, self._notes, kit.log)
         self._push = door if settings.push is not None else None
+
+    def _can_be_written(self, order: Order) -> None:
+        settings = self._settings
+        add_bodies(order, settings.processor, settings.zone, self._kit.clock.now())
 
     def _control_api(self) -> ControlApi | None:
         control, kit, timeout_s = self._settings.control, self._kit, self._settings.timeout

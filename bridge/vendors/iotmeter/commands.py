@@ -205,15 +205,17 @@ def _steering() -> tuple[CommandSpec, ...]:
     )
 
 
-def account_commands(policy: AccountPolicy, *, control: bool) -> Mapping[str, CommandSpec]:
-    """What the account itself takes."""
+def account_commands(
+    policy: AccountPolicy, can_be_written: Checker, *, control: bool
+) -> Mapping[str, CommandSpec]:
+    """What the account itself takes. `can_be_written` raises Rejection for a batch that makes no tasks."""
     inventory = CommandSpec(
         "refresh_inventory",
         "reads the list of meters",
         writes=False,
         after_loss=lambda _params: _ASK_AGAIN,
     )
-    tasks = _by_control(_looking() + _single_tasks() + _batches(policy))
+    tasks = _by_control(_looking() + _single_tasks() + _batches(policy, can_be_written))
     specs = [inventory, *(tasks if control else ())]
     return {spec.name: spec for spec in specs}
 
@@ -247,7 +249,7 @@ def _single_tasks() -> tuple[CommandSpec, ...]:
     )
 
 
-def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
+def _batches(policy: AccountPolicy, can_be_written: Checker) -> tuple[CommandSpec, ...]:
     return (
         _change(
             "add_tasks",
@@ -256,7 +258,7 @@ def _batches(policy: AccountPolicy) -> tuple[CommandSpec, ...]:
             dangerous=True,
             idempotent=False,
             needs_id=True,
-            check=_batch_check(policy),
+            check=_batch_check(policy, can_be_written),
             acts=batch_acts,
             targets=batch_targets,
             claims=batch_claims,
@@ -294,7 +296,7 @@ def _change(name: str, description: str, params: type[Params], **rules: Any) -> 
     return CommandSpec(name, description, params=params, after_loss=lambda _params: again, **rules)
 
 
-def _batch_check(policy: AccountPolicy) -> Checker:
+def _batch_check(policy: AccountPolicy, can_be_written: Checker) -> Checker:
     """A batch is no way around the configuration: device by device, command by command."""
 
     def check(order: Order) -> None:
@@ -306,6 +308,7 @@ def _batch_check(policy: AccountPolicy) -> Checker:
             command = command_of(task.ctrl_type)
             if command is not None and not policy.allows(command):
                 raise Rejection("not_allowed", f"the configuration does not allow {command!r}")
+        can_be_written(order)
 
     return check
 

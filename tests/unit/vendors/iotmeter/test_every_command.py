@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.simulators.faults import Fault
+from tests.commands.rows import LOSSES, Loss
 from tests.unit.vendors.iotmeter.bench import METER, OTHER
 from tests.unit.vendors.iotmeter.platform import Platform
 
@@ -65,7 +66,6 @@ TASKS: list[tuple[str, dict[str, Any], str, str, str, set[str] | None]] = [
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Platform]:
     async with Platform(tmp_path) as running:
-        running.recorder.sent.clear()
         yield running
 
 
@@ -117,6 +117,32 @@ async def test_a_task_is_queued_exactly_followed_and_acknowledged_with_its_resul
     final = gateway.final("brg-9")
     assert (set(final["result"]) if final["result"] is not None else None) == keys
     assert (final["code"], final["attempt"], final["duplicate"]) == (None, 1, False)
+    assert gateway.effects().count("task_queued") == 1
+
+
+@pytest.mark.parametrize(("command", "params"), [task[:2] for task in TASKS])
+async def test_a_task_that_comes_again_or_is_only_tried_is_queued_once(
+    gateway: Platform, command: str, params: dict[str, Any]
+) -> None:
+    (shown,) = await order(gateway, command, params, dry_run=True)
+    assert (shown["status"], shown["dry_run"]) == ("succeeded", True)
+    assert gateway.sent_to("CtrlData") == []
+    await order(gateway, command, params)
+    ((_path, body),) = gateway.sent_to("CtrlData/Add")
+    assert shown["result"]["request"]["body"] == body
+    assert shown["result"]["request"]["url"].endswith("/api/Conf/CtrlData/Add")
+    for _ in range(2):
+        (again,) = await order(gateway, command, params)
+        assert (again["status"], again["duplicate"]) == ("sent", True)
+        await gateway.restart()
+    await gateway.hours(2)
+    (again,) = await order(gateway, command, params)
+    assert (again["status"], again["duplicate"]) == ("succeeded", True)
+    (other,) = await gateway.command(
+        f"home/{METER}/cmd/valve", {"id": "brg-9", "state": "open", "timeout_s": 60}
+    )
+    same = command == "valve" and params == {"state": "open"}
+    assert other["code"] == (None if same else "id_reused")
     assert gateway.effects().count("task_queued") == 1
 
 
@@ -247,14 +273,15 @@ async def test_a_meter_that_never_wakes_up_ends_with_the_tasks_time(gateway: Pla
         assert gateway.final("brg-9")["status"] == "indeterminate"
 
 
-@pytest.mark.parametrize("acts", [True, False])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 @pytest.mark.parametrize("command", [*MONEY, "valve", "release_valve", "set_price", "get_price"])
 async def test_a_lost_answer_is_resolved_by_the_name_of_the_task(
-    gateway: Platform, command: str, acts: bool
+    gateway: Platform, command: str, loss: Loss
 ) -> None:
     """METRICS 4.1, last column: money and opening are not queued twice, the rest is where the platform has nothing."""
     params = {**MONEY, "valve": {"state": "open"}, "set_price": TASKS[3][1]}.get(command, {})
-    gateway.sim.faults.add(Fault("http_500", endpoint="CtrlData/Add", acts=acts))
+    acts = loss.acts
+    gateway.sim.faults.add(Fault(endpoint="CtrlData/Add", **loss.fault))
     await order(gateway, command, params)
     await gateway.hours(2)
     searches = gateway.sent_to("CtrlData/GetList")
@@ -358,15 +385,15 @@ async def test_tasks_are_added_in_a_batch_each_with_its_own_outcome(gateway: Pla
 async def test_a_task_is_listed_shown_described_changed_and_deleted(gateway: Platform) -> None:
     await order(gateway, "valve", {"state": "close"})
     listed = await account(gateway, "list_tasks", target_comm_no=METER, rowcount=10)
-    assert gateway.recorder.sent[-1] == ("CtrlData/GetList", {"target_comm_no": METER})
+    assert gateway.asked()[-1] == ("CtrlData/GetList", {"target_comm_no": METER})
     assert (listed["status"], listed["result"]["total"]) == ("succeeded", 1)
     assert listed["result"]["tasks"][0]["ctrl_define_no"] == "brg-9"
     shown = await account(gateway, "get_task", ctrl_id=1)
-    assert gateway.recorder.sent[-1] == ("CtrlData/GetModel/1", None)
+    assert gateway.asked()[-1] == ("CtrlData/GetModel/1", None)
     assert (shown["status"], shown["vendor_code"], shown["vendor_ref"]) == ("succeeded", 0, 1)
     assert shown["result"]["ctrl_data"] == {}
     told = await account(gateway, "describe_task", ctrl_id=1)
-    assert gateway.recorder.sent[-1] == ("CtrlData/GetDetial/1", None)
+    assert gateway.asked()[-1] == ("CtrlData/GetDetial/1", None)
     assert "brg-9" in told["result"]["text"]
     record = {**shown["result"], "ctrl_timeout": "2024-01-05 20:00:00"}
     for name, payload in (("update_task", record), ("update_tasks", {"tasks": [record]})):
@@ -377,7 +404,7 @@ async def test_a_task_is_listed_shown_described_changed_and_deleted(gateway: Pla
     ((_, sent),) = gateway.sent_to("CtrlData/Update")[:1]
     assert (sent["ctrl_timeout"], sent["ctrl_data"]) == ("2024-01-05 20:00:00", "{}")
     deleted = await account(gateway, "delete_task", ctrl_id=1, confirm=True)
-    assert gateway.recorder.sent[-1] == ("CtrlData/Delete/1", None)
+    assert gateway.asked()[-1] == ("CtrlData/Delete/1", None)
     assert (deleted["status"], deleted["result"]) == ("succeeded", {"ctrl_id": 1})
     gone = await account(gateway, "get_task", ctrl_id=1)
     assert (gone["status"], gone["code"]) == ("failed", "vendor_error")
@@ -394,7 +421,7 @@ async def test_batches_of_ids_count_item_by_item(gateway: Platform, name: str) -
     endpoint = {"cancel_tasks": "CancelMulti", "delete_tasks": "DeleteMulti", "retry_tasks": "RetryMulti"}[
         name
     ]
-    assert gateway.recorder.sent[-1] == (f"CtrlData/{endpoint}", ids)
+    assert gateway.asked()[-1] == (f"CtrlData/{endpoint}", ids)
     verdicts = {one["ctrl_id"]: one["result"] for one in ack["result"]["items"]}
     assert verdicts == {ctrl_id: ctrl_id != 77 for ctrl_id in ids}
     assert ack["status"] == ("succeeded" if name == "retry_tasks" else "failed")
