@@ -15,13 +15,14 @@ from typing import Any
 from bridge import __version__
 from bridge.app.accounts import Surroundings
 from bridge.app.charts import ChartKeeper
-from bridge.app.fleet import Fleet, clear_account
+from bridge.app.fleet import Fleet
+from bridge.app.notices import Notices
 from bridge.app.page import build_page
 from bridge.app.reporting import Reporter
+from bridge.app.retained import clear_strangers, publish_again
 from bridge.app.samples import samples
 from bridge.config import Configuration, load
 from bridge.contract.discovery import Scheme
-from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
 from bridge.domain.command import CommandState
@@ -36,7 +37,6 @@ from bridge.flow.audit import AuditTrail
 from bridge.flow.backfill import Backfill
 from bridge.flow.backfill_book import BackfillBook, BackfillOrigin
 from bridge.flow.carrier import Carrier
-from bridge.flow.desk import clear
 from bridge.flow.discovery import Announcer
 from bridge.flow.dispatcher import Dispatcher
 from bridge.flow.gaps import GapLedger
@@ -49,8 +49,9 @@ from bridge.flow.pushes import Pushes
 from bridge.flow.repair import GapRepair, Repairs
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
+from bridge.mqtt.connection import Connection
 from bridge.mqtt.publisher import Publisher
-from bridge.mqtt.session import Connection, Session
+from bridge.mqtt.session import Session
 from bridge.ops.clock import SystemClock
 from bridge.ops.log import Redactor
 from bridge.ops.metrics import Metrics
@@ -62,7 +63,7 @@ from bridge.push.doors import Doors
 from bridge.push.receiver import PushLimits
 from bridge.push.room import Room
 from bridge.push.server import HttpServer, Pages, build_app
-from bridge.store.protocols import JournalRow, OutboxRow, RetainedRow, Tx
+from bridge.store.protocols import JournalRow, OutboxRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.vendorkit.spec import VendorSpec
 from bridge.web.board import Board
@@ -109,7 +110,6 @@ class Gateway:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, hides nothing
         self._topics = Topics(configuration.mqtt.base_topic)
         self._tasks: list[asyncio.Task[None]] = []
-        self._keeping: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._observed: dict[tuple[str, type], Any] = {}
         self._reloading = asyncio.Lock()
@@ -249,6 +249,7 @@ class Gateway:
 
     def _connect_parts(self) -> None:
         reporter = self.reporter
+        notices = Notices(self.store, reporter, self._topics, self._clock)
         reporter.session, reporter.publisher = self.session, self.publisher
         reporter.doors, reporter.dispatcher = self.doors, self.dispatcher
         reporter.push_room = self.push_limits.room
@@ -261,14 +262,14 @@ class Gateway:
         self.store.on_pressure = reporter.pressure_changed
         self.session.on_connected = self._connected
         self.session.on_ready = self._session_ready
-        self.publisher.on_refused = self._refused
-        self.session.on_subscription_refused = self._subscription_refused
-        self.health.on_auth_failed = self._auth_failed
-        self.store.on_replaced = self._store_replaced
+        self.publisher.on_refused = notices.refused
+        self.session.on_subscription_refused = notices.subscription_refused
+        self.health.on_auth_failed = notices.auth_failed
+        self.store.on_replaced = notices.store_replaced
         if self.announcer is not None:
             self.session.watch(self.announcer.scheme.birth, self.announcer.born)
         if self.store.moved_aside is not None:
-            self._store_replaced()
+            notices.store_replaced()
 
     def _repairs(self) -> dict[str, Repairs]:
         return {name: account.settings.gaps for name, account in self.fleet.accounts.items()}
@@ -389,28 +390,11 @@ class Gateway:
         await self.store.close()
 
     async def _clear_strangers(self) -> None:
-        """Retained topics that the ledger says are ours but that nothing stands behind any more: of accounts that
-        are gone from the configuration, of another base topic, of single metrics and of announcements when those are
-        off."""
         accounts = {settings.id for settings in self.configuration.accounts}
-        base = self._topics.base + "/"
         flat = self.configuration.mqtt.flat_metrics
-        presence = self._topics.bridge("status")
-
-        def work(tx: Tx) -> None:
-            for name in set(tx.devices.accounts()) - accounts:
-                clear_account(tx, name)
-            for kept in tx.retained.all():
-                gone = kept.account != "" and kept.account not in accounts
-                announced = self.announcer is not None and self.announcer.owns(kept)
-                elsewhere = not (announced or kept.topic.startswith(base))
-                single = not announced and "/state/" in kept.topic.removeprefix(base) and not flat
-                if gone or elsewhere or single:
-                    clear(tx, kept)
-            # the session and the Last Will write it, past the outbox: noted so that it is cleared with its base topic
-            tx.retained.put(RetainedRow(presence, "", "", b""))
-
-        await self.store.run(work)
+        await self.store.run(
+            lambda tx: clear_strangers(tx, self._topics, accounts, self.announcer, flat=flat)
+        )
 
     # reload -----------------------------------------------------------------------------------------------------
 
@@ -463,21 +447,8 @@ class Gateway:
 
         def work(tx: Tx) -> None:
             tx.vault.put("", "mqtt5", broker)
-            # a new session: the broker delivers nothing again, and it may be a new broker without our retained topics
-            tx.deliveries.clear()
-            waiting = tx.outbox.waiting_retained()
-            for kept in tx.retained.all():
-                if kept.topic not in waiting and kept.body:
-                    tx.outbox.add(
-                        Publication(
-                            kept.topic,
-                            kept.body,
-                            Class.META,
-                            retain=True,
-                            account=kept.account,
-                            device=kept.device,
-                        )
-                    )
+            tx.deliveries.clear()  # a new session: the broker delivers nothing again
+            publish_again(tx)
 
         await self.store.run(work)
 
@@ -485,60 +456,6 @@ class Gateway:
         self.ready.set()
         self._notifier.ready()
         self._notifier.status(f"connected, {len(self.fleet.accounts)} accounts")
-
-    def _refused(self, publication: Publication, reason: int) -> None:
-        """What the broker does not take for good is kept as a dead letter, so that nothing is lost unseen."""
-        log.error("mqtt.publish_refused", extra={"topic": publication.topic, "reason": f"0x{reason:02x}"})
-        self._keep_aside(publication, f"the broker refused it: reason 0x{reason:02x}")
-        if publication.topic != self._topics.bridge("event"):
-            self.reporter.event(
-                "publish_refused",
-                "critical",
-                f"the broker refuses messages on {publication.topic}: reason 0x{reason:02x}",
-                publication.account or None,
-                topic=publication.topic,
-            )
-
-    def _keep_aside(self, publication: Publication, reason: str) -> None:
-        async def keep() -> None:
-            at_ms = unix_ms(self._clock.now())
-            with contextlib.suppress(StoreError):
-                await self.store.run(
-                    lambda tx: tx.dead_letters.add(
-                        publication.account or GATEWAY, publication.topic, reason, publication.body, at_ms
-                    )
-                )
-
-        task = asyncio.get_running_loop().create_task(keep(), name="keep-aside")
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
-
-    def _store_replaced(self) -> None:
-        aside = self.store.moved_aside
-        self.reporter.event(
-            "store_replaced",
-            "critical",
-            "the state database was damaged: it was moved aside, and what could be read of it is in a new one",
-            file=aside.name if aside else None,
-            saved=self.store.salvaged,
-            lost=self.store.lost,
-        )
-
-    def _subscription_refused(self, topic: str) -> None:
-        self.reporter.event(
-            "subscription_refused",
-            "critical",
-            f"the broker refuses the subscription to {topic}: what is sent there does not arrive",
-            topic=topic,
-        )
-
-    def _auth_failed(self, account: str, message: str) -> None:
-        """Wrong credentials, or another program that fetches tokens for the same application (saj 2.3)."""
-        text = f"account {account!r}: {message}"
-        if message.startswith("token_conflict"):
-            self.reporter.event("token_conflict", "critical", text, account)
-        else:
-            self.reporter.event("auth_failed", "critical", text, account)
 
     def _command_settled(self, row: JournalRow) -> None:
         self.carrier.wake(row.key)

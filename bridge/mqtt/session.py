@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import aiomqtt
@@ -22,10 +20,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from bridge.contract.commands import CommandMessage
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.errors import StoreError
+from bridge.mqtt.arrivals import RECEIVE_MAXIMUM, Admit, Arrivals
+from bridge.mqtt.connection import WORDS, Connection, code_of, described, drop, ended, is_reset, read_connack
 from bridge.mqtt.fast import FastClient
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.settings import MqttSettings
@@ -36,109 +35,12 @@ log = logging.getLogger("bridge.mqtt")
 
 CONNECT_TIMEOUT_S = 10.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 10.0
-RECEIVE_MAXIMUM = 200
-"""Commands that the broker may send before we acknowledged the earlier ones: our memory's bound."""
 UNANSWERED = "the connection was closed before an answer came"
 UNSUPPORTED_PROTOCOL = frozenset({1, 0x84})
-STORE_RETRY_S = 1.0
 STOP_TIMEOUT_S = 1.0
 LOOK_EVERY_S = 1.0
 SETTLED_S = 5.0
 """A connection that stood for less did not prove that the next one will: the pauses between tries go on growing."""
-
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
-"""Linux has it."""
-
-JSON, WORDS = "application/json", "text/plain"
-PRESENCE = (b"online", b"offline")
-
-Admit = Callable[[CommandMessage], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Connection:
-    """One connection. Implements `publisher.Line`."""
-
-    client: aiomqtt.Client
-    protocol: int
-    window: int
-    max_packet: int | None = None
-    retain_available: bool = True
-    qos: int = 1
-    session_present: bool = False
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-    born: asyncio.Event = field(default_factory=asyncio.Event)
-    birth: int | None = None
-    end: str = ""
-    fast: FastClient | None = None
-    _json: Properties = field(default_factory=lambda: _described(PacketTypes.PUBLISH, JSON))
-    _words: Properties = field(default_factory=lambda: _described(PacketTypes.PUBLISH, WORDS))
-    _packed: bytes = b""
-    _quick: bool = False
-
-    @property
-    def paho(self) -> paho.Client:
-        """The client underneath."""
-        return self.client._client  # noqa: SLF001 - the reason is in the module's docstring
-
-    def send(self, publication: Publication) -> int | None:
-        """See `publisher.Line`."""
-        if self.fast is not None and self.qos == 1:
-            retain = publication.retain and self.retain_available
-            return self.fast.send(
-                publication.topic, publication.body, retain=retain, properties=self._packed_for(publication)
-            )
-        info = self.paho.publish(
-            publication.topic,
-            publication.body,
-            qos=self.qos,
-            retain=publication.retain and self.retain_available,
-            properties=self._properties(publication),
-        )
-        return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
-
-    def heard(self) -> None:
-        """Something came: the kernel is to say so to the broker at once. A broker with Nagle's algorithm on (Mosquitto,
-        as it comes) would hold back the next command for the 40 ms of a delayed TCP acknowledgement. The option
-        is forgotten again and again, so it is set again and again, once for all that came together."""
-        if not self._quick:
-            self._quick = True
-            asyncio.get_running_loop().call_soon(self._acknowledge)
-
-    def _acknowledge(self) -> None:
-        self._quick = False
-        line = self.paho.socket()
-        if _QUICKACK is not None and isinstance(line, socket.socket):
-            with contextlib.suppress(OSError):
-                line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-
-    def too_large(self, publication: Publication) -> bool:
-        """See `publisher.Line`; 64 bytes stand for the packet's header and properties but Correlation Data."""
-        size = (
-            len(publication.body) + len(publication.topic.encode()) + len(publication.correlation or b"") + 64
-        )
-        return self.max_packet is not None and size > self.max_packet
-
-    def _packed_for(self, publication: Publication) -> bytes:
-        """The properties as bytes; those of most messages are made once."""
-        properties = self._properties(publication)
-        if properties is None:
-            return b"\x00" if self.protocol == 5 else b""
-        if properties is not self._json:
-            return bytes(properties.pack())  # type: ignore[no-untyped-call] # paho has no types here
-        if not self._packed:
-            self._packed = bytes(properties.pack())  # type: ignore[no-untyped-call] # as above
-        return self._packed
-
-    def _properties(self, publication: Publication) -> Properties | None:
-        """What tells a subscriber how to read the payload; none where there is nothing to read."""
-        if self.protocol != 5 or not publication.body:
-            return None
-        if publication.correlation is not None and publication.klass is Class.ACK:
-            properties = _described(PacketTypes.PUBLISH, JSON)
-            properties.CorrelationData = publication.correlation
-            return properties
-        return self._words if publication.body in PRESENCE else self._json
 
 
 class Session:
@@ -164,13 +66,12 @@ class Session:
         self._client_id = client_id
         self._session_expiry_s = session_expiry_s
         self._publisher = publisher
-        self._admit = admit
         self._clock = clock
         self._rng = rng
         self._protocol = settings.protocol
         self._accounts: list[str] = []
         self._connection: Connection | None = None
-        self._commands: asyncio.Queue[tuple[Connection, paho.MQTTMessage, CommandMessage]] = asyncio.Queue()
+        self._arrivals = Arrivals(admit, publisher, clock)
         self._stopping = False
         self._watched: dict[str, Callable[[bytes], None]] = {}
         self.knows_mqtt5 = False  # whether this broker has ever spoken MQTT 5 to us, also before a restart
@@ -193,7 +94,7 @@ class Session:
 
     async def run(self) -> None:
         """Connects, serves, and connects again, until it is cancelled."""
-        taker = asyncio.get_running_loop().create_task(self._take_commands(), name="mqtt-commands")
+        taker = asyncio.get_running_loop().create_task(self._arrivals.run(), name="mqtt-commands")
         tries = 0
         try:
             while not self._stopping:
@@ -241,7 +142,7 @@ class Session:
                 connection.send(self._presence("offline"))
             await self._clock.sleep(0.05)
             await self._leave(connection, STOP_TIMEOUT_S)
-        _drop(connection)
+        drop(connection)
         connection.lost.set()
 
     # one connection ---------------------------------------------------------------------------------------------
@@ -277,7 +178,7 @@ class Session:
                 self._connection = None
                 self._publisher.detach()
                 if connection is not None:
-                    _drop(connection)
+                    drop(connection)
         if stood and not self._stopping:
             self._protocol = self._settings.protocol  # the next broker at this address may speak MQTT 5
             self.reconnects += 1
@@ -292,7 +193,7 @@ class Session:
         try:
             while not lost.done():
                 await asyncio.wait({lost}, timeout=LOOK_EVERY_S)
-                if not lost.done() and _is_reset(connection):
+                if not lost.done() and is_reset(connection):
                     connection.end = "the connection was reset"
                     connection.lost.set()
         finally:
@@ -346,12 +247,12 @@ class Session:
         connection.paho.manual_ack_set(True)
         connection.paho.on_message = lambda _client, _data, message: self._received(connection, message)
         connection.paho.on_publish = lambda _client, _data, mid, reason, _properties: self._published(
-            connection, mid, _code(reason)
+            connection, mid, code_of(reason)
         )
         aiomqtts_own: Any = connection.paho.on_connect
 
         def connected(client_: Any, data: Any, flags: Any, reason: Any, properties: Any = None) -> None:
-            _read_connack(connection, flags, properties)
+            read_connack(connection, flags, properties)
             aiomqtts_own(client_, data, flags, reason, properties)
 
         connection.paho.on_connect = connected
@@ -367,13 +268,13 @@ class Session:
         try:
             await client.__aenter__()
         except BaseException:
-            _drop(connection)  # else a broker that wakes up later would find us connected twice
+            drop(connection)  # else a broker that wakes up later would find us connected twice
             raise
-        client._disconnected.add_done_callback(lambda done: _ended(connection, done))  # noqa: SLF001 - see module
+        client._disconnected.add_done_callback(lambda done: ended(connection, done))  # noqa: SLF001 - see module
         return connection
 
     def _will(self) -> aiomqtt.Will:
-        properties = _described(PacketTypes.WILLMESSAGE, WORDS) if self._protocol == 5 else None
+        properties = described(PacketTypes.WILLMESSAGE, WORDS) if self._protocol == 5 else None
         return aiomqtt.Will(
             self._topics.bridge("status"), b"offline", qos=1, retain=True, properties=properties
         )
@@ -410,7 +311,7 @@ class Session:
             else:
                 codes = await connection.client.subscribe([(topic, options.QoS) for topic in some])
             for topic, code in zip(some, codes, strict=False):
-                if _code(code) >= 0x80:
+                if code_of(code) >= 0x80:
                     log.error("mqtt.subscription_refused", extra={"topic": topic, "reason": str(code)})
                     self.on_subscription_refused(topic)
 
@@ -418,7 +319,7 @@ class Session:
         return Publication(self._topics.bridge("status"), word.encode(), Class.META, retain=True)
 
     def _note_failure(self, error: aiomqtt.MqttError | OSError) -> None:
-        code = _code(getattr(error, "rc", 0) or 0)
+        code = code_of(getattr(error, "rc", 0) or 0)
         text = str(error) or type(error).__name__
         if self._protocol == 5 and code in UNSUPPORTED_PROTOCOL:
             self._fall_back(text)
@@ -464,112 +365,7 @@ class Session:
             if message.qos:
                 connection.paho.ack(message.mid, message.qos)
             return
-        self._commands.put_nowait((connection, message, self._as_command(message)))
-
-    def _as_command(self, message: paho.MQTTMessage) -> CommandMessage:
-        properties = message.properties
-        requester = None
-        for key, value in getattr(properties, "UserProperty", None) or ():
-            if key == "requester":
-                requester = str(value)[:200]
-        return CommandMessage(
-            topic=message.topic,
-            payload=bytes(message.payload),
-            received_at=self._clock.now(),
-            retained=bool(message.retain),
-            dup=bool(message.dup),
-            mid=message.mid if message.qos else 0,
-            response_topic=getattr(properties, "ResponseTopic", None),
-            correlation=getattr(properties, "CorrelationData", None),
-            expiry_s=getattr(properties, "MessageExpiryInterval", None),
-            requester=requester,
-        )
-
-    async def _take_commands(self) -> None:
-        """Admissions run side by side and commit together; PUBACKs leave in the order of the messages."""
-        under_way: asyncio.Queue[
-            tuple[Connection, paho.MQTTMessage, CommandMessage, asyncio.Future[None]]
-        ] = asyncio.Queue(RECEIVE_MAXIMUM)
-
-        async def start() -> None:
-            while True:
-                connection, message, command = await self._commands.get()
-                task = asyncio.ensure_future(self._admit(command))
-                await under_way.put((connection, message, command, task))
-
-        async def finish() -> None:
-            while True:
-                connection, message, command, task = await under_way.get()
-                await self._until_stored(command, task)
-                if message.qos and connection is self._live(connection):
-                    connection.paho.ack(message.mid, message.qos)
-                    self._publisher.command_acked(message.mid, command.digest)
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(start())
-            group.create_task(finish())
-
-    def _live(self, connection: Connection) -> Connection | None:
-        return None if connection.lost.is_set() else connection
-
-    async def _until_stored(self, command: CommandMessage, task: Awaitable[None]) -> None:
-        """Waits for the admission; a store that does not take it is tried again: without PUBACK nothing is lost."""
-        while True:
-            try:
-                await task
-            except StoreError as error:
-                log.error("command.store_failed", extra={"reason": str(error)})
-                await self._clock.sleep(STORE_RETRY_S)
-                task = self._admit(command)
-            except Exception:
-                log.exception("command.admission_crashed", extra={"topic": command.topic})
-                return
-            else:
-                return
-
-
-def _described(packet: int, content_type: str) -> Properties:
-    properties = Properties(packet)  # type: ignore[no-untyped-call] # paho has no types here
-    properties.PayloadFormatIndicator = 1
-    properties.ContentType = content_type
-    return properties
-
-
-def _read_connack(connection: Connection, flags: Any, properties: Properties | None) -> None:
-    connection.session_present = bool(getattr(flags, "session_present", False))
-    if properties is None:
-        return
-    connection.window = min(connection.window, getattr(properties, "ReceiveMaximum", None) or 65535)
-    connection.max_packet = getattr(properties, "MaximumPacketSize", None)
-    connection.retain_available = getattr(properties, "RetainAvailable", 1) != 0
-    connection.qos = min(1, getattr(properties, "MaximumQoS", 1))
-
-
-def _is_reset(connection: Connection) -> bool:
-    sock = connection.paho.socket()
-    number = sock.fileno() if sock is not None else -1
-    if number < 0:
-        return True
-    looker = select.poll()
-    looker.register(number, 0)  # only what is told unasked: an error, a hang-up
-    return bool(looker.poll(0))
-
-
-def _drop(connection: Connection) -> None:
-    """Closes the socket if it is still open; after what aiomqtt has scheduled for it (adding a writer) is done."""
-    asyncio.get_running_loop().call_soon(connection.paho._sock_close)  # noqa: SLF001 - see module: disconnect() only queues
-
-
-def _ended(connection: Connection, done: asyncio.Future[None]) -> None:
-    if not done.cancelled():
-        connection.end = str(done.exception() or "")
-    connection.lost.set()
-
-
-def _code(reason: Any) -> int:
-    """A reason as a number: paho gives ReasonCode objects (MQTT 5 and 3.1.1) or plain integers."""
-    value = getattr(reason, "value", reason)
-    return value if isinstance(value, int) else 0x80
+        self._arrivals.put(connection, message)
 
 
 async def _nothing(_connection: Connection) -> None:
