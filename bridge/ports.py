@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -103,11 +103,13 @@ class PushAnswer:
 @dataclass(frozen=True, slots=True)
 class Pushed:
     """A push, understood: what it says and how to answer once that is safe. `unusable` holds the parts that are
-    put aside as dead letters: (body, reason)."""
+    put aside as dead letters: (body, reason). `keep`: what the door itself has to remember of it, awaited before the
+    answer; on disk when it returns. Raises StoreError."""
 
     batches: Sequence[Batch]
     answer: PushAnswer
     unusable: Sequence[tuple[bytes, str]] = ()
+    keep: Callable[[], Awaitable[None]] | None = None
 
 
 class PushDoor(Protocol):

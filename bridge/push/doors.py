@@ -113,6 +113,8 @@ class Doors:
             else:
                 pushed = door.door.parse(request)
             await self._take_in(door.account, pushed.batches, pushed.unusable, request.tail)
+            if pushed.keep is not None:
+                await pushed.keep()
         except PushDenied as denied:
             self._log_denied(denied.what, door.account, "")
             self.counters.add(door.account, "denied")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -21,7 +22,11 @@ _KEY = "met"
 
 
 class Notes:
-    """RTUs have no readings, so the platform's list of readings does not name them: those met in pushes are kept."""
+    """RTUs have no readings, so the platform's list of readings does not name them: those met in pushes are kept.
+
+    `has_new`: a push spoke of a device that nobody else knows. It has to be saved before the push is answered, else the
+    next start would not find it in the inventory, and clear it until it pushes again.
+    """
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
@@ -30,6 +35,9 @@ class Notes:
         self._met: dict[str, datetime] = {}
         self._loaded = False
         self._unsaved = False
+        self._saving = asyncio.Lock()
+        self._knows_list = False
+        self.has_new = False
         self._absent: dict[str, float] = {}
 
     def kind(self, device: str) -> DeviceKind | None:
@@ -43,6 +51,7 @@ class Notes:
     def listed(self, devices: Iterable[str]) -> None:
         """The platform's own list, complete."""
         self._listed = frozenset(devices)
+        self._knows_list = True
         for device in self._listed & self._met.keys():
             del self._met[device]
             self._unsaved = True
@@ -54,6 +63,7 @@ class Notes:
         before = self._met.get(device)
         self._met[device] = max(before, heard_at) if before is not None else heard_at
         self._unsaved = True
+        self.has_new = self.has_new or (before is None and self._knows_list)
 
     async def met(self, now: datetime) -> dict[str, datetime]:
         """The devices that pushes spoke of and the platform does not list, with the time of their last word."""
@@ -65,16 +75,21 @@ class Notes:
         return dict(self._met)
 
     async def save(self) -> None:
-        """Keeps the devices met over a restart; writes only what changed."""
-        if not self._unsaved:
-            return
-        await self._load()
-        self._unsaved = False
-        kept: Json = {
-            device: [rfc3339(at), str(self._kinds.get(device, DeviceKind.GAS_METER))]
-            for device, at in self._met.items()
-        }
-        await self._vault.put(_KEY, kept)
+        """Keeps the devices met over a restart, on disk when it returns; writes only what changed."""
+        async with self._saving:
+            if not self._unsaved:
+                return
+            await self._load()
+            self._unsaved = self.has_new = False
+            kept: Json = {
+                device: [rfc3339(at), str(self._kinds.get(device, DeviceKind.GAS_METER))]
+                for device, at in self._met.items()
+            }
+            try:
+                await self._vault.put(_KEY, kept)
+            except BaseException:
+                self._unsaved = self.has_new = True
+                raise
 
     def absent(self, order_id: str, monotonic_s: float) -> float:
         """A search for a task found nothing; returns for how many seconds that has been so."""

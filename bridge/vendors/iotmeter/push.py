@@ -144,7 +144,8 @@ class PlatformDoor:
             reason = f"{len(unusable)} of {len(items)} parts could not be used, the first: {unusable[0][1]}"
             unusable = [(request.body, reason)]
         answer = _answer(endpoint, items, self._id_of(endpoint, good) if good is not None else "")
-        return Pushed([Batch(observations)] if observations else [], answer, unusable)
+        keep = self._notes.save if self._notes.has_new else None
+        return Pushed([Batch(observations)] if observations else [], answer, unusable, keep)
 
     def success(self, request: PushRequest) -> PushAnswer:
         """As if it had been usable: it will not get better by repetition (9.5)."""

@@ -99,6 +99,22 @@ def status_of(doors: Doors, account: str, secret: str, peer: str = "203.0.113.9"
     return 200
 
 
+@pytest.mark.parametrize("error", [None, StoreError("the disk is full")])
+async def test_what_a_door_has_to_remember_is_kept_before_the_answer(
+    doors: Doors, intake: Intake, told: ToldDoor, error: Exception | None
+) -> None:
+    seen: list[int] = []
+
+    async def keep() -> None:
+        seen.append(len(intake.taken))
+        if error is not None:
+            raise error
+
+    told.does = Pushed([BATCH], PushAnswer(200, SUCCESS), keep=keep)
+    answer = await doors.take(doors.admit("gas", SECRET, ""), REQUEST)
+    assert (answer.status, seen) == (200 if error is None else 503, [1])
+
+
 # secret ----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -211,6 +212,18 @@ async def test_a_device_that_only_pushes_know_stays_in_the_inventory(bench: Scri
     bench.cloud.will(page(row()))
     assert [device.native_id for device in await bench.adapter.inventory()] == [METER, RTU]
     assert set(bench.vault.kept["met"]) == {RTU}
+
+
+async def test_a_device_that_nobody_else_knows_is_kept_before_its_push_is_answered(bench: Scripted) -> None:
+    bench.cloud.will(page(row()), page(row()))
+    await bench.adapter.inventory()
+    assert bench.push(DATA, {**fixture("v1"), "meter_comm_no": METER}).keep is None
+    keep = bench.push(EVENT, fixture("v6")).keep
+    assert keep is not None
+    await asyncio.gather(keep(), keep())
+    assert bench.push(EVENT, fixture("v6")).keep is None
+    bench.restart()
+    assert [device.native_id for device in await bench.adapter.inventory()] == [METER, RTU]
 
 
 async def test_what_pushes_know_is_saved_without_an_inventory(bench: Scripted) -> None:
