@@ -26,6 +26,10 @@ DELETION = _row(saj.ROWS, "delete_plant")
 CUT = _row(jrhsz.ROWS, "breaker")
 OFF = next(row for row in wmj.ROWS if row.params == {"state": "off"})
 ANALYSIS = _row(iammeter.ROWS, "power_analysis")
+SAMPLE, SITES = _row(iammeter.ROWS, "read"), _row(iammeter.ROWS, "refresh_inventory")
+INFO, BOUND, FREED = (_row(wmj.ROWS, command) for command in ("read", "register", "unregister"))
+PLANT, PLANTS = _row(saj.ROWS, "read"), _row(saj.ROWS, "refresh_inventory")
+METERS = _row(jrhsz.ROWS, "refresh_inventory")
 NATIVE = "native_code"
 
 # vendor, command, the fault, how often, the end, its vendor code, how often it was sent
@@ -61,6 +65,31 @@ CODES: list[tuple[str, Row, dict[str, Any], int, tuple[str, str | None], Any, in
     ),
     ("wmj", OFF, {"kind": NATIVE, "code": 1004}, 1, YES, 0, 2),
     ("wmj", OFF, {"kind": NATIVE, "code": 1004}, 2, NO, 1004, 2),
+    ("wmj", INFO, {"kind": NATIVE, "code": 1001}, 1, YES, 0, 2),
+    ("wmj", INFO, {"kind": NATIVE, "code": 1002}, 1, ("failed", "device_offline"), 1002, 1),
+    ("wmj", INFO, {"kind": NATIVE, "code": 1004}, 1, YES, 0, 2),
+    ("wmj", INFO, {"kind": NATIVE, "code": 1006}, 1, AUTH, 1006, 1),
+    ("wmj", BOUND, {"kind": NATIVE, "code": 1003}, 1, NO, 1003, 1),
+    ("wmj", BOUND, {"kind": NATIVE, "code": 1006}, 1, AUTH, 1006, 1),
+    ("wmj", FREED, {"kind": NATIVE, "code": 1004}, 1, NO, 1004, 1),
+    ("wmj", FREED, {"kind": NATIVE, "code": 1005, "acts": True}, 1, YES, 1005, 1),
+    ("saj", PLANT, {"kind": NATIVE, "code": 10001}, 1, YES, 0, 2),
+    ("saj", PLANT, {"kind": NATIVE, "code": 10001}, 3, ("timed_out", "no_answer"), 10001, 3),
+    ("saj", PLANT, {"kind": NATIVE, "code": 10006}, 1, NO, 10006, 1),
+    ("saj", PLANT, {"kind": NATIVE, "code": 10003}, 1, USED_UP, 10003, 1),
+    ("saj", PLANT, {"kind": NATIVE, "code": 4711}, 1, YES, 0, 2),
+    ("saj", PLANTS, {"kind": NATIVE, "code": 10012}, 1, YES, None, 2),
+    ("jrhsz", METERS, {"kind": NATIVE, "code": 1001}, 1, NO, 1001, 1),
+    ("jrhsz", METERS, {"kind": NATIVE, "code": 1007}, 1, YES, None, 2),
+    ("jrhsz", METERS, {"kind": NATIVE, "code": 1011}, 1, YES, None, 2),
+    ("iammeter", SAMPLE, {"kind": NATIVE, "code": 0}, 1, USED_UP, 200, 1),
+    ("iammeter", SAMPLE, {"kind": NATIVE, "code": 1}, 1, YES, None, 2),
+    ("iammeter", SAMPLE, {"kind": NATIVE, "code": 77}, 1, NO, "Error 77.", 1),
+    ("iammeter", SAMPLE, {"kind": "http_500", "status": 503}, 1, YES, None, 2),
+    ("iammeter", SITES, {"kind": NATIVE, "code": 0}, 1, USED_UP, 200, 1),
+    ("iammeter", SITES, {"kind": NATIVE, "code": 77}, 1, NO, "Error 77.", 1),
+    ("iammeter", ANALYSIS, {"kind": NATIVE, "code": 0}, 1, USED_UP, 200, 1),
+    ("iammeter", ANALYSIS, {"kind": NATIVE, "code": 77}, 1, NO, "Error 77.", 1),
     ("iammeter", ANALYSIS, {"kind": "http_500", "status": 429}, 1, USED_UP, 429, 1),
     ("iammeter", ANALYSIS, {"kind": "http_500", "status": 401}, 1, YES, None, 2),
     ("iammeter", ANALYSIS, {"kind": "http_500", "status": 403}, 1, AUTH, 403, 1),
@@ -106,6 +135,36 @@ async def test_a_breaker_that_a_schedule_holds_says_so(tmp_path: Path) -> None:
         assert (final["status"], final["code"], final["vendor_code"]) == ("failed", "device_refused", 2)
         assert "schedule" in final["message"]
         assert (OFF.sends(stage), stage.effects()) == (1, [])
+
+
+async def test_a_breaker_that_the_cloud_calls_off_line_is_not_online(tmp_path: Path) -> None:
+    async with Stage(tmp_path, "wmj") as stage:
+        stage.cloud.faults.add(Fault("native_code", endpoint="getOnLine", code=1002))
+        await stage.order(wmj.WIFI, "online", {"id": "c-1"})
+        final = await stage.carried("c-1")
+        assert (final["status"], final["result"]) == ("succeeded", {"online": False})
+        assert stage.retained()[f"home/{wmj.WIFI}/availability"] == "offline"
+
+
+async def test_a_setting_that_was_taken_and_cannot_be_read_back_is_asked_for_until_it_shows(
+    tmp_path: Path,
+) -> None:
+    row = _row(wmj.ROWS, "set_protection")
+    async with Stage(tmp_path, "wmj") as stage:
+        stage.cloud.faults.add(Fault("http_500", endpoint="send/getdevinfo", count=2))
+        await row.ordered(stage)
+        final = await stage.carried("c-1")
+        assert (final["status"], final["result"]) == ("succeeded", wmj.ALL_FIVE)
+        assert row.sends(stage) == 1
+
+
+async def test_a_setting_that_the_breaker_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+    async with Stage(tmp_path, "wmj") as stage:
+        await stage.order(wmj.WIFI, "set_protection", {"id": "c-1", **wmj.ALL_FIVE, "overvoltage_v": 500})
+        final = await stage.carried("c-1")
+        assert (final["status"], final["code"], final["vendor_code"]) == ("failed", "device_refused", 1)
+        assert "overvoltage" in final["message"]
+        assert stage.effects() == []
 
 
 async def test_thresholds_that_the_breaker_limits_are_told_as_they_are(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ class SajAdapter:
 
     async def _read(self, device: Device) -> Outcome:
         if device.kind is DeviceKind.SOLAR_PLANT:
-            seen = await self._reader.plant(device.native_id, Lane.READ)
+            seen = await self._reader.plant(device.native_id, Lane.READ, refusable=True)
         else:
             seen = await self._reader.inverter(
                 device.native_id, _vendor_id(device), device.parent or "", Lane.READ

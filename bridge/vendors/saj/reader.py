@@ -54,13 +54,14 @@ class Reader:
         shown = (plant for plant in self.notes.untold if self.kit.policy.exposes(plant.id))
         return [one for plant in shown for one in codec.plant_said(plant, at)]
 
-    async def plant(self, plant_id: str, lane: Lane) -> Sequence[Seen]:
-        """A plant's overview (4.6), and its rated power where the overview does not tell one."""
+    async def plant(self, plant_id: str, lane: Lane, *, refusable: bool = False) -> Sequence[Seen]:
+        """A plant's overview (4.6), and its rated power where the overview does not tell one. `refusable`: a no of the
+        vendor is raised, also where the rated power is known."""
         rated = self.notes.plants.get(plant_id)
         try:
             told = await self.api.plant_data(plant_id, lane)
         except Refused:
-            if rated is None:
+            if rated is None or refusable:
                 raise
             return codec.rated_power(rated, self.kit.clock.now())
         zone = await self.inventory.zone(plant_id)
