@@ -40,6 +40,7 @@ from bridge.store.sqlite.tables import (
     SqliteRetained,
     SqliteVault,
 )
+from bridge.store.sqlite.wal import WriteAheadLog
 
 T = TypeVar("T")
 MAX_GROUP = 500
@@ -47,9 +48,6 @@ TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
 CACHE_KIB = 16 * 1024
 """Pages kept in memory: the rows of a fleet that pushes all the time."""
-LOG_BYTES = 16 * 1024**2
-"""After so much the log goes into the database: a page that a thousand commits changed is written there once. With
-SQLite's own 4 MB every page of a pushing fleet was written twice."""
 LIGHT_S = 0.01
 """How long light work may hold the event loop at a time."""
 LOOP_GONE_S = 1.0
@@ -236,11 +234,17 @@ class SqliteStore:
             self._post(ready.set_exception, failure)
             return
         self._post(ready.set_result, None)
+        log_file = WriteAheadLog(db)
         while (group := self._next_group()) is not None:
             self._commit(db, tx, group)
             if self._damage is not None:
+                before = db
                 db, tx = self._replaced(db, tx, self._damage)
+                log_file = WriteAheadLog(db) if db is not before else log_file
             self._tidy(db)
+            log_file.fit(tight=self._room.is_low)
+            if self.failing is not None:
+                log_file.give_back(self._monotonic())
         with contextlib.suppress(sqlite3.Error):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
@@ -441,8 +445,6 @@ class SqliteStore:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
-            db.execute(f"PRAGMA wal_autocheckpoint={LOG_BYTES // page_bytes}")
             migrate(db)
         except BaseException:
             db.close()
