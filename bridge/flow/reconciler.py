@@ -75,9 +75,7 @@ class Reconciler:
         if age_s >= until_s:
             if last_look_s < until_s:
                 return await self._ask(row, spec, until_s)  # the gateway was away when it was due
-            return await self.book.settle(
-                row, Outcome(plan.otherwise, "no_answer", "the device did not answer in the vendor's time")
-            )
+            return await self.book.settle(row, Outcome(plan.otherwise, "no_answer", await self._in_vain(row)))
         due_s = next_look_s(plan, row.asks)
         if due_s > age_s:
             await self.book.woken(row, min(due_s, until_s) - age_s)
@@ -86,6 +84,16 @@ class Reconciler:
                 return current
             row = current
         return await self._ask(row, spec, min(due_s, until_s))
+
+    async def _in_vain(self, row: JournalRow) -> str:
+        """Why nothing was seen of a command that the vendor took: perhaps another one came after it."""
+        if row.acts is not None and row.device is not None:
+            account, device, since_ms = row.account, row.device, row.created_ms
+            acted = await self.book.kept(lambda tx: tx.journal.acted(account, device, since_ms))
+            later = next((one for one in acted if one.key > row.key and one.attempt > 0), None)
+            if later is not None:
+                return f"not seen at the device in the vendor's time; {later.command!r} ({later.id}) was sent after it"
+        return "the device did not answer in the vendor's time"
 
     async def _ask(self, row: JournalRow, spec: CommandSpec, due_s: float) -> JournalRow | None:
         """Puts the question to the vendor. For a while after the age `due_s`, one that did not reach it does not

@@ -227,3 +227,50 @@ async def test_a_confirmation_that_the_configuration_asks_for_is_asked_for(tmp_p
         assert told(stage, "c-1") == (["rejected"], "confirm_required")
         await stage.order(WIFI, "breaker", {"id": "c-1", **OFF, "confirm": True})
         assert (await stage.carried("c-1"))["status"] == "succeeded"
+
+
+# how long a device may take -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("timeout_s", "ends_after_s"), [(None, 600), (60, 60), (1800, 1800)])
+async def test_a_meter_has_the_time_that_the_command_gives_it(
+    flats: Stage, timeout_s: int | None, ends_after_s: int
+) -> None:
+    flats.cloud.go_offline(POWER)
+    more = {} if timeout_s is None else {"timeout_s": timeout_s}
+    await flats.order(POWER, "breaker", {"id": "c-1", **OFF, **more})
+    await flats.advance(ends_after_s - 5)
+    assert flats.statuses("c-1") == ["accepted", "sent"]
+    await flats.advance(20)
+    assert told(flats, "c-1") == (["accepted", "sent", "timed_out"], "no_answer")
+    assert "did not answer" in flats.final("c-1")["message"]
+    flats.cloud.go_online(POWER)
+    await flats.advance(100)
+    assert flats.effects() == ["tripped"], "the platform did it later: that is not ours to undo"
+
+
+async def test_what_timed_out_may_be_sent_again_under_a_new_id(flats: Stage) -> None:
+    flats.cloud.go_offline(POWER)
+    await flats.order(POWER, "breaker", {"id": "c-1", **OFF, "timeout_s": 60})
+    await flats.carried("c-1")
+    await flats.order(POWER, "breaker", {"id": "c-1", **OFF, "timeout_s": 60})
+    assert flats.acks("c-1", duplicates=True)[-1]["status"] == "timed_out"
+    await flats.order(POWER, "breaker", {"id": "c-2", **OFF})
+    await flats.advance(3)
+    assert flats.told("c-2")[-1] == ("sent", None, 1010), "an equal order waits at the platform already"
+    flats.cloud.go_online(POWER)
+    await flats.carried("c-2")
+    assert flats.effects() == ["tripped"]
+
+
+async def test_two_orders_for_one_meter_leave_in_turn(flats: Stage) -> None:
+    await flats.order(POWER, "breaker", {"id": "c-1", **OFF})
+    await flats.order(POWER, "breaker", {"id": "c-2", "state": "on"})
+    for name in ("c-1", "c-2"):
+        await flats.carried(name)
+    assert flats.effects() == ["tripped", "reclosed"]
+    assert flats.statuses("c-2") == ["accepted", "sent", "succeeded"]
+    assert told(flats, "c-1") == (["accepted", "sent", "timed_out"], "no_answer")
+    assert "'breaker' (c-2) was sent after it" in flats.final("c-1")["message"], (
+        "it may well have been carried out"
+    )
