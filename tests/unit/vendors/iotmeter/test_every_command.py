@@ -425,3 +425,49 @@ async def test_batches_of_ids_count_item_by_item(gateway: Platform, name: str) -
     verdicts = {one["ctrl_id"]: one["result"] for one in ack["result"]["items"]}
     assert verdicts == {ctrl_id: ctrl_id != 77 for ctrl_id in ids}
     assert ack["status"] == ("succeeded" if name == "retry_tasks" else "failed")
+
+
+# lost answers of the commands over tasks ------------------------------------------------------------------------------
+
+
+def _task_state(gateway: Platform, ctrl_id: int) -> int | None:
+    task = gateway.sim.queue.get(ctrl_id)
+    return None if task is None else task.state
+
+
+# command, device or account, parameters, end point, what shows that it was done
+CHANGES: list[tuple[str, str | None, dict[str, Any], str, Any]] = [
+    ("delete_task", None, {"ctrl_id": 1}, "CtrlData/Delete", lambda gateway: _task_state(gateway, 1) is None),
+    ("delete_tasks", None, {"ctrl_ids": [1, 2]}, "CtrlData/DeleteMulti",
+     lambda gateway: _task_state(gateway, 1) is None and _task_state(gateway, 2) is None),
+    ("cancel_tasks", None, {"ctrl_ids": [1, 2]}, "CtrlData/CancelMulti",
+     lambda gateway: _task_state(gateway, 1) == 5 and _task_state(gateway, 2) == 5),
+    ("cancel", METER, {"ctrl_id": 1}, "CtrlData/Cancel", lambda gateway: _task_state(gateway, 1) == 5),
+    ("add_tasks", None, {"tasks": [{"target_comm_no": OTHER, **NEW}]}, "CtrlData/AddMulti",
+     lambda gateway: _task_state(gateway, 3) is not None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize(("command", "target", "params", "endpoint", "is_done"), CHANGES)
+async def test_a_lost_answer_about_tasks_is_resolved_by_looking_at_them(
+    gateway: Platform,
+    command: str,
+    target: str | None,
+    params: dict[str, Any],
+    endpoint: str,
+    is_done: Any,
+    loss: Loss,
+) -> None:
+    for meter in (METER, OTHER):
+        gateway.sim.configure(meter, asleep=True)
+    await account(gateway, "add_tasks", id="batch-1", tasks=TWO, confirm=True)
+    gateway.sim.faults.add(Fault(endpoint=endpoint, **loss.fault))
+    await gateway.order(target, command, {"id": "c-1", "confirm": True, **params})
+    final = await gateway.carried("c-1")
+    sends = len([path for path, _body in gateway.sent_to(endpoint) if path.startswith(endpoint)])
+    sends -= command == "add_tasks"  # the batch before
+    assert (final["status"] == "succeeded") == is_done(gateway), final
+    assert final["status"] in ("succeeded", "failed")
+    assert final["status"] == "succeeded" or not loss.acts
+    assert sends == 1 or (not loss.acts and command != "add_tasks")
