@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from bridge.domain.command_names import CommandName, CommandPattern
 from bridge.domain.quantity import Duration
 from bridge.domain.settings import LocalPath, Settings
 
@@ -15,8 +16,8 @@ class CommandSettings(Settings):
 
     remember: Duration = 7 * 86400.0
     session_expiry: Duration = 300.0
-    allow: tuple[str, ...] = ("*",)
-    confirm: tuple[str, ...] = ()
+    allow: tuple[CommandPattern, ...] = ("*",)
+    confirm: tuple[CommandName, ...] = ()
     requester: str | None = Field(default=None, min_length=1, max_length=200)
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
 from bridge.domain.account import AccountPolicy
+from bridge.domain.command_names import CommandName, CommandPattern
 from bridge.domain.ids import ACCOUNT_ID, GATEWAY
 from bridge.domain.interlocks import LONGEST_SWITCH_INTERVAL_S, Interlocks, Rules
 from bridge.domain.quantity import Duration, duration_s, duration_text
@@ -40,8 +41,8 @@ Selection = Annotated[
 class CommandRules(Settings):
     """`commands` of an account: names (or patterns) that may be used, and names that need a confirmation."""
 
-    allow: tuple[str, ...] | None = None
-    confirm: tuple[str, ...] = ()
+    allow: tuple[CommandPattern, ...] | None = None
+    confirm: tuple[CommandName, ...] = ()
 
 
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -57,7 +58,7 @@ class DeviceInterlocks(Settings):
     max_load_w: Amount | None = None
     max_load_a: Amount | None = None
     max_load_age: Duration | None = None
-    confirm: tuple[str, ...] = ()
+    confirm: tuple[CommandName, ...] = ()
 
     @field_validator("min_switch_interval")
     @classmethod

@@ -13,7 +13,7 @@ from bridge.ports import OWN_REFERENCES
 from bridge.vendorkit.spec import Vault
 
 MET_FOR = timedelta(days=30)
-"""How long a device that only pushes know stays in the inventory after its last word."""
+"""How long a device that only pushes know stays in the inventory after the last push about it."""
 
 OWN_KEPT = 1000
 """How many of the gateway's own tasks are remembered."""
@@ -33,6 +33,7 @@ class Notes:
         self._kinds: dict[str, DeviceKind] = {}
         self._listed: frozenset[str] = frozenset()
         self._met: dict[str, datetime] = {}
+        self._told: dict[str, datetime] = {}
         self._loaded = False
         self._unsaved = False
         self._saving = asyncio.Lock()
@@ -56,19 +57,20 @@ class Notes:
             del self._met[device]
             self._unsaved = True
 
-    def meet(self, device: str, heard_at: datetime) -> None:
-        """A push spoke of this device."""
+    def meet(self, device: str, heard_at: datetime, told_at: datetime) -> None:
+        """A push of `told_at` spoke of this device, of which the platform last heard at `heard_at`."""
         if device in self._listed:
             return
         before = self._met.get(device)
         self._met[device] = max(before, heard_at) if before is not None else heard_at
+        self._told[device] = told_at
         self._unsaved = True
         self.has_new = self.has_new or (before is None and self._knows_list)
 
     async def met(self, now: datetime) -> dict[str, datetime]:
         """The devices that pushes spoke of and the platform does not list, with the time of their last word."""
         await self._load()
-        gone = [device for device, at in self._met.items() if at < now - MET_FOR]
+        gone = [device for device, at in self._met.items() if self._told.get(device, at) < now - MET_FOR]
         for device in gone:
             del self._met[device]
             self._unsaved = True
@@ -82,7 +84,11 @@ class Notes:
             await self._load()
             self._unsaved = self.has_new = False
             kept: Json = {
-                device: [rfc3339(at), str(self._kinds.get(device, DeviceKind.GAS_METER))]
+                device: [
+                    rfc3339(at),
+                    str(self._kinds.get(device, DeviceKind.GAS_METER)),
+                    rfc3339(self._told.get(device, at)),
+                ]
                 for device, at in self._met.items()
             }
             try:
@@ -115,8 +121,9 @@ class Notes:
         for device, entry in kept.items() if isinstance(kept, dict) else ():
             try:
                 at, kind = parse_rfc3339(entry[0]), DeviceKind(entry[1])
+                told_at = parse_rfc3339(entry[2]) if len(entry) > 2 else at
             except (ValueError, TypeError, IndexError):
                 continue
             self._kinds.setdefault(device, kind)
             if device not in self._listed and device not in self._met:
-                self._met[device] = at
+                self._met[device], self._told[device] = at, told_at

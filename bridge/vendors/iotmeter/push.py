@@ -239,7 +239,7 @@ class PlatformDoor:
             if isinstance(one, Described):
                 self._notes.learn(one.device.native_id, one.device.kind)
             elif isinstance(one, Availability):
-                self._notes.meet(one.device, one.at or one.received_at)
+                self._notes.meet(one.device, one.at or one.received_at, one.received_at)
         return seen
 
     def _id_of(self, endpoint: str, record: Record) -> str:

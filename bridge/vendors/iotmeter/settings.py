@@ -23,6 +23,8 @@ def _web_address(text: str) -> str:
     scheme, mark, rest = text.partition("://")
     if scheme not in ("http", "https") or not mark or not rest.strip("/"):
         raise ValueError("expected an address such as http://platform.example:2102")
+    if "@" in rest.partition("/")[0]:
+        raise ValueError("expected an address without user and password")
     return text.rstrip("/")
 
 

@@ -279,3 +279,26 @@ accounts:
         "config.yaml:6:13: accounts[0].timezone: expected text (found a list)",
         f"config.yaml:6:17: accounts[0].timezone[1]: {unset}",
     ]
+
+
+def test_a_command_that_nobody_has_is_a_mistake_since_it_would_forbid_nothing(refused):
+    told = refused("""\
+mqtt: {url: "mqtt://localhost"}
+commands: {allow: [valve, "set_*", "st_*"], confirm: [brekaer]}
+accounts:
+  - id: home
+    vendor: acme
+    app_key: k
+    commands: {allow: [reed], confirm: ["set_*"]}
+    interlocks: {confirm: [x1], devices: {D1: {confirm: [valves]}}}
+""")
+    name = "expected the name of a command, such as breaker or recharge"
+    pattern = "expected a command's name, or a pattern such as set_* that fits one"
+    assert [line.partition(": ")[2] for line in told] == [
+        f'commands.allow[2]: {pattern} (found "st_*")',
+        f'commands.confirm[0]: {name}; did you mean breaker? (found "brekaer")',
+        f'accounts[0].commands.allow[0]: {pattern}; did you mean read? (found "reed")',
+        f'accounts[0].commands.confirm[0]: {name} (found "set_*")',
+        f'accounts[0].interlocks.confirm[0]: {name} (found "x1")',
+        f'accounts[0].interlocks.devices.D1.confirm[0]: {name}; did you mean valve? (found "valves")',
+    ]

@@ -243,6 +243,17 @@ async def test_a_device_that_only_pushes_knew_is_forgotten_after_a_month(bench: 
     assert len(await bench.adapter.inventory()) == 0
 
 
+async def test_a_device_that_pushes_what_is_long_past_is_in_the_inventory(bench: Scripted) -> None:
+    bench.time.advance(365 * 86400)
+    bench.push(EVENT, fixture("v6"))
+    bench.cloud.will(page(), page(), page())
+    assert [device.native_id for device in await bench.adapter.inventory()] == [RTU]
+    bench.restart()
+    assert [device.native_id for device in await bench.adapter.inventory()] == [RTU]
+    bench.time.advance(31 * 86400)
+    assert await bench.adapter.inventory() == []
+
+
 async def test_a_silent_device_that_only_pushes_know_is_off_line(bench: Scripted) -> None:
     bench.push(EVENT, {**fixture("v6"), "receive_time": "2021-04-07 08:00:00"})
     bench.cloud.will(page(), page())

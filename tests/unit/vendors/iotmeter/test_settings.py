@@ -63,6 +63,7 @@ def test_control_may_be_left_out() -> None:
     [
         ("data", {"base_url": "data.example.invalid"}, "expected an address"),
         ("data", {"base_url": "ftp://x"}, "expected an address"),
+        ("control", {"base_url": "http://user:word@x"}, "without user"),
         ("data", {"company_no": ""}, "at least 1"),
         ("data", {"company_no": "公司"}, "ASCII"),
         ("data", {"api_key": ""}, "at least 1"),
