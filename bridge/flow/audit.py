@@ -129,11 +129,11 @@ def _seq_of(line: bytes | None) -> int:
 def entry(row: JournalRow | None, step: JournalStep) -> dict[str, Any]:
     """One step as a line: the first of a command bears what was asked, and by whom; one with which a request left
     bears the request, its secrets masked. Without a command: what was rejected or only tried."""
-    asked = _asked(row) if row is not None else step.aside
+    what = _of_command(row) if row is not None else step.aside
     line: dict[str, Any] = {
         "seq": step.seq,
         "at": rfc3339(from_unix_ms(step.at_ms)),
-        **{name: asked[name] for name in ("account", "device", "command", "id", "requester")},
+        **{name: what[name] for name in ("account", "device", "command", "id", "requester")},
         "state": step.state,
         "status": step.status,
         "code": step.code,
@@ -141,13 +141,13 @@ def entry(row: JournalRow | None, step: JournalStep) -> dict[str, Any]:
     }
     first = step.state == CommandState.ACCEPTED and step.status is not None
     if row is None or first:
-        line |= {"params": masked(asked["params"]), "expires_at": asked["expires_at"]}
+        line |= {"params": masked(what["params"]), "expires_at": what["expires_at"]}
     if step.request is not None:
         line["request"] = step.request
     return line
 
 
-def _asked(row: JournalRow) -> dict[str, Json]:
+def _of_command(row: JournalRow) -> dict[str, Json]:
     return asked(
         row.account,
         row.device,
