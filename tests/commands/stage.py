@@ -116,14 +116,15 @@ class Stage(Harness):
     async def carried(self, command_id: str, most_s: float = 90_000) -> dict[str, Any]:
         """Lets time pass until the command is final; its last acknowledgement."""
         passed = 0.0
-        while not self._is_final(command_id):
+        while not self.is_final(command_id):
             assert passed < most_s, f"{command_id} is not final after {passed} s: {self.statuses(command_id)}"
             step = 5.0 if passed < 200 else 60.0 if passed < 2000 else 900.0
             await self.advance(step)
             passed += step
         return self.acks(command_id)[-1]
 
-    def _is_final(self, command_id: str) -> bool:
+    def is_final(self, command_id: str) -> bool:
+        """Whether it has ended, or was never taken."""
         rows = [row for row in self.journal() if row.id == command_id]
         return not rows or rows[0].state is CommandState.FINAL
 
