@@ -3,7 +3,8 @@ what there was before."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.vendorkit.spec import Kit
@@ -14,9 +15,11 @@ _FOR_S = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """By the command's id, for a day at most."""
+    """By the command's id, for a day at most. Commands of one account run side by side: a change is read, made and
+    kept before the next."""
 
     kit: Kit
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def of(self, command_id: str) -> dict[str, Any]:
         """What was noted of this command; empty if nothing was."""
@@ -24,15 +27,17 @@ class Pending:
 
     async def note(self, command_id: str, **what: Any) -> None:
         """Adds to what is noted."""
-        pending = await self._all()
-        entry = {**pending.get(command_id, {}), "at": self._now_s(), **what}
-        await self.kit.vault.put(_KEY, {**pending, command_id: entry})
+        async with self._turn:
+            pending = await self._all()
+            entry = {**pending.get(command_id, {}), "at": self._now_s(), **what}
+            await self.kit.vault.put(_KEY, {**pending, command_id: entry})
 
     async def forget(self, command_id: str) -> None:
         """The command has ended."""
-        pending = await self._all()
-        if pending.pop(command_id, None) is not None:
-            await self.kit.vault.put(_KEY, pending or None)
+        async with self._turn:
+            pending = await self._all()
+            if pending.pop(command_id, None) is not None:
+                await self.kit.vault.put(_KEY, pending or None)
 
     async def _all(self) -> dict[str, dict[str, Any]]:
         kept = await self.kit.vault.get(_KEY)
