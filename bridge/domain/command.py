@@ -172,7 +172,9 @@ class CommandSpec:
     `writes`: changes something at the vendor, so a `lock` stops it. `exclusive`: no other exclusive command of the
     device begins before it is final, even while the vendor works on it; the others go on. `part` names the vendor's
     API that carries it out, where the account has several with credentials of their own (empty: the main one).
-    `uses_state`: needs `Order.known`. `check` raises Rejection for what the schema cannot say (a wrong checksum, a
+    `uses_state`: needs `Order.known`. `direct`: its request is the first thing that `execute` asks of the vendor (but
+    for a login), so `execute` may begin while the command is on its way to the disk.
+    `check` raises Rejection for what the schema cannot say (a wrong checksum, a
     firmware too old). `after_loss`, `evidence`, `acts` (what it does to devices, for interlocks), `repeats` (the
     ids, or the vendor's names, of earlier commands that it has carried out once more), `targets` (the devices that a
     command of the account changes, None where it does not name them) and `claims` (those of them for which it is
@@ -189,6 +191,7 @@ class CommandSpec:
     writes: bool = True
     exclusive: bool = False
     uses_state: bool = False
+    direct: bool = False
     part: str = ""
     check: Checker | None = None
     after_loss: Callable[[Any], AfterLoss] = field(default=lambda _params: AfterLoss())

@@ -132,7 +132,7 @@ class Admission:
         arm(row, spec, params)
         self._settler.acknowledge(tx, row, Outcome(Status.ACCEPTED), self._clock.now())
         tx.journal.insert(row)
-        tx.after_commit(lambda: self.on_accepted(row))
+        tx.ahead(lambda: self.on_accepted(row))
 
     def _held_back(self, tx: Tx, judged: Judged, spec: CommandSpec, params: Params) -> Rejection | None:
         """A lock, or a rule of the operator's, that does not let the command pass now."""

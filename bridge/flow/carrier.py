@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,10 @@ class Carrier:
         self._health = health
         self._reconciler = Reconciler(self._book, self._attempt)
 
+    def tell_free(self, told: Callable[[JournalRow], None]) -> None:
+        """Who is to know of a command that holds back the next one of its device no longer; see `Tx.ahead`."""
+        self._book.on_free = told
+
     def wake(self, key: int) -> None:
         """Something happened to this command: whoever waits for it looks again."""
         self._book.wake(key)
@@ -68,16 +72,23 @@ class Carrier:
         spec = self._book.spec(row)
         return spec is not None and spec.exclusive
 
-    async def carry(self, key: int, until_free: bool = False, fresh: JournalRow | None = None) -> bool:
+    async def carry(
+        self,
+        key: int,
+        until_free: bool = False,
+        fresh: JournalRow | None = None,
+        after: Collection[int] = (),
+    ) -> bool:
         """Works on a command until it is final (True), or with `until_free` until the next one of its device may
-        begin (False). `fresh`: its row, as it was when it was handed over.
+        begin (False). `fresh`: its row, as it was when it was handed over, perhaps not on disk yet. `after`: what
+        must be settled on disk before it leaves.
 
         Raises nothing but cancellation: a store that does not take changes is waited for.
         """
         # a wake-up between `sent` and the one who follows it must not be lost: the event is handed over
         self._book.wakes.setdefault(key, asyncio.Event())
         handed_over = False
-        row = fresh if key not in self._book.touched else None
+        row = fresh if key not in self._book.touched and self._may_begin(fresh) else None
         try:
             while True:
                 row = row or await self._book.row(key)
@@ -87,15 +98,23 @@ class Carrier:
                 if spec is not None and until_free and self._reconciler.lets_pass(row, spec):
                     handed_over = True
                     return False
-                row = await self._on(row, spec)
+                row = await self._on(row, spec, after)
         finally:
             if not handed_over:
                 self._book.forget(key)
 
-    async def _on(self, row: JournalRow, spec: CommandSpec | None) -> JournalRow | None:
+    def _may_begin(self, row: JournalRow | None) -> bool:
+        """Whether work on it may begin before it is known to be on disk. Else it is read first, which waits for that:
+        a request that nothing notes before it leaves must not be the first sign of a command."""
+        spec = self._book.spec(row) if row is not None else None
+        return spec is not None and spec.writes and spec.direct
+
+    async def _on(
+        self, row: JournalRow, spec: CommandSpec | None, after: Collection[int]
+    ) -> JournalRow | None:
         """One step; the row as it stands then, None where it must be read again."""
         try:
-            return await (self._orphaned(row) if spec is None else self._step(row, spec))
+            return await (self._orphaned(row) if spec is None else self._step(row, spec, after))
         except StoreError as error:
             log.error("command.store_failed", extra={"key": row.key, "reason": str(error)})
             await self._clock.sleep(STORE_RETRY_S)
@@ -104,10 +123,10 @@ class Carrier:
             await self._own_fault(row)
         return None
 
-    async def _step(self, row: JournalRow, spec: CommandSpec) -> JournalRow | None:
+    async def _step(self, row: JournalRow, spec: CommandSpec, after: Collection[int]) -> JournalRow | None:
         match row.state:
             case CommandState.ACCEPTED:
-                return await self._attempt(row, spec)
+                return await self._attempt(row, spec, after)
             case CommandState.DISPATCHED:
                 # only a restart finds a row so: the request may have left, nobody waits for its answer
                 await self._lost(row, "the gateway was restarted while the command was under way")
@@ -119,7 +138,9 @@ class Carrier:
 
     # sending ----------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, row: JournalRow, spec: CommandSpec) -> JournalRow | None:
+    async def _attempt(
+        self, row: JournalRow, spec: CommandSpec, after: Collection[int] = ()
+    ) -> JournalRow | None:
         # a lock that came meanwhile has ended the command, or `leaving` sees it
         late = self._book.late(row)
         if late is not None and row.attempt == 0:
@@ -130,7 +151,15 @@ class Carrier:
         executor = self._book.executor(row)
         params = self._book.params(row, spec)
         effect = JournalEffect(
-            self._store, self._settler, self._clock, self._book.roster, row, spec, params, self._book.late
+            self._store,
+            self._settler,
+            self._clock,
+            self._book.roster,
+            row,
+            spec,
+            params,
+            self._book.late,
+            after,
         )
         try:
             self._book.refuse_parked(row, spec)

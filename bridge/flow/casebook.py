@@ -57,6 +57,8 @@ class Casebook:
     wakes: dict[int, asyncio.Event] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     """Commands to which something happened while nobody worked on them."""
+    on_free: Callable[[JournalRow], None] = lambda _row: None
+    """Told of a command that the vendor has, or has answered, before that is on disk (`Tx.ahead`)."""
     _met: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
 
     # the row ----------------------------------------------------------------------------------------------------
@@ -82,6 +84,7 @@ class Casebook:
             current = tx.journal.get(row.key)
             if current is not None:
                 self.settler.settle(tx, current, outcome)
+                tx.ahead(lambda: self.on_free(current))
             return current
 
         return await self.kept(work, light=len(outcome.observations) <= 8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,15 +35,18 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Queue:
-    """`turn`: the exclusive command under way. `held`: exclusive ones that wait for its end."""
+    """`turn`: the exclusive command under way. `held`: exclusive ones that wait for its end. `current`: the command
+    that holds back the next one. `ending`: those whose end is on its way to the disk while the next one goes on."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
     held: deque[_Waiting] = field(default_factory=deque)
     turn: int | None = None
+    current: int | None = None
+    ending: set[int] = field(default_factory=set)
     worker: asyncio.Task[None] | None = None
 
     def is_idle(self) -> bool:
-        return not self.waiting and not self.held and self.turn is None
+        return not self.waiting and not self.held and self.turn is None and not self.ending
 
 
 class Dispatcher:
@@ -57,6 +60,7 @@ class Dispatcher:
         self._aside: set[asyncio.Task[None]] = set()
         self._known: set[int] = set()
         self._closing = False
+        carrier.tell_free(self._free)
 
     async def adopt(self, accounts: Sequence[str] | None = None) -> int:
         """Takes up the unfinished commands of these accounts (None: of all, also of accounts that are gone). Returns
@@ -101,24 +105,48 @@ class Dispatcher:
             title = f"commands-{name[0]}/{name[1] or ''}"
             lane.worker = asyncio.get_running_loop().create_task(self._work(name, lane), name=title)
 
+    def _free(self, row: JournalRow) -> None:
+        """The vendor has this command, or has answered it, and that is on its way to the disk: the next one of the
+        device may try to leave in the same commit. An exclusive one is held all the same until its turn."""
+        name = (row.account, row.device)
+        lane = self._lanes.get(name)
+        if lane is None or lane.current != row.key or lane.worker is None:
+            return
+        if not lane.waiting or self._closing:
+            return
+        lane.current = None
+        lane.ending.add(row.key)
+        self._aside.add(lane.worker)
+        lane.worker.add_done_callback(self._aside.discard)
+        lane.worker = None
+        self._wake(name, lane)
+
     async def _work(self, name: Lane, lane: _Queue) -> None:
-        while lane.waiting and not self._closing:
+        me = asyncio.current_task()
+        while lane.worker is me and lane.waiting and not self._closing:
             one = lane.waiting.popleft()
             if one.exclusive and lane.turn is not None:
                 self._hold(lane, one)
                 continue
             if one.exclusive:
                 lane.turn = one.key
-            if await self._carried(one.key, until_free=True, fresh=one.row):
+            lane.current = one.key
+            final = await self._carried(one.key, until_free=True, fresh=one.row, after=tuple(lane.ending))
+            if lane.current == one.key:
+                lane.current = None
+            lane.ending.discard(one.key)
+            if final:
                 self._ended(name, lane, one.key)
             else:
                 self._spawn(self._follow(name, lane, one.key), f"follow-{one.key}")
-        if self._lanes.get(name) is lane and lane.is_idle():
+        if self._lanes.get(name) is lane and lane.worker in (me, None) and lane.is_idle():
             del self._lanes[name]
 
-    async def _carried(self, key: int, *, until_free: bool, fresh: JournalRow | None = None) -> bool:
+    async def _carried(
+        self, key: int, *, until_free: bool, fresh: JournalRow | None = None, after: Collection[int] = ()
+    ) -> bool:
         try:
-            return await self._carrier.carry(key, until_free, fresh)
+            return await self._carrier.carry(key, until_free, fresh, after)
         except Exception:
             log.exception("command.worker_failed", extra={"key": key})
             return True

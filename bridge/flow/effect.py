@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bridge.domain.command import CommandSpec, CommandState, Outcome, Status
-from bridge.domain.errors import Withdrawn
+from bridge.domain.errors import StoreError, Withdrawn
 from bridge.domain.text import Json
 from bridge.domain.times import unix_ms
 from bridge.flow.interlocks import refusal
@@ -26,7 +26,7 @@ TOO_LATE = Outcome(Status.EXPIRED, "expired", "expires_at has passed before the 
 
 @dataclass(slots=True)
 class JournalEffect:
-    """`ports.Effect` for one attempt at one command."""
+    """`ports.Effect` for one attempt at one command. `after`: commands that have to be settled on disk before it."""
 
     store: Store
     settler: Settler
@@ -36,6 +36,7 @@ class JournalEffect:
     spec: CommandSpec
     params: Any
     late: Callable[[JournalRow], Outcome | None]
+    after: Collection[int] = ()
     times: int = 0
     """How often something left in this attempt. Unless its outcome is unknown, all but the last were refused before
     they were carried out: a token that was not taken, a newer end point instead of the older."""
@@ -46,7 +47,7 @@ class JournalEffect:
         return self.times > 0
 
     async def leaving(self, request: Json = None) -> None:
-        """See `ports.Effect.leaving`."""
+        """See `ports.Effect.leaving`. Raises StoreError also where what it builds upon did not get onto the disk."""
         reason, row = await self.store.run(lambda tx: self._leave(tx, request), light=True)
         # only now: a transaction that is undone must not show here
         self.row = row or self.row
@@ -58,6 +59,10 @@ class JournalEffect:
         row = tx.journal.get(self.row.key)
         if row is None or row.state is CommandState.FINAL:
             return "the command has ended", row
+        for key in self.after:
+            before = tx.journal.get(key)
+            if before is not None and before.state is CommandState.DISPATCHED:
+                raise StoreError("the end of the command before it is not on disk yet")
         stop = self.late(row)
         stop = stop or stopped(tx, row, self.spec, self.params, self.clock.now(), self.roster)
         if stop is not None:

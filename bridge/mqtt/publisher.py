@@ -286,7 +286,7 @@ class Publisher:
             refused, self._given_up = self._given_up, []
             certain, self._certain = self._certain, []
             try:
-                await self._store.run(partial(_note, seqs, refused, certain), light=True)
+                await self._store.run(partial(_note, seqs, refused, certain), light=True, patient=True)
                 self._confirming.difference_update(seqs)
                 self._confirming.difference_update(refused)
             except StoreError as error:

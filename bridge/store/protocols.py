@@ -145,7 +145,8 @@ class JournalTable(Protocol):
     """Commands with every state they went through."""
 
     def insert(self, row: JournalRow) -> int:
-        """Adds a row (its `key` is ignored); returns the key."""
+        """Adds a row (its `key` is ignored); returns the key, which no other row ever had, also none that was rolled
+        back."""
         ...
 
     def save(
@@ -810,12 +811,19 @@ class Tx(Protocol):
         """`done` runs in the event loop, in order, once this is on disk; not at all if it is rolled back."""
         ...
 
+    def ahead(self, go: Done) -> None:
+        """`go` runs in the event loop once the work has returned, which may be before it is on disk: what it starts
+        may become part of the same commit. Nobody outside may see anything of that before its own transaction is on
+        disk, and it must look at what it builds upon: if the commit fails, that is not there."""
+        ...
+
 
 class Store(Protocol):
     """Where the transactions run."""
 
-    async def run(self, work: Callable[[Tx], T], *, light: bool = False) -> T:
+    async def run(self, work: Callable[[Tx], T], *, light: bool = False, patient: bool = False) -> T:
         """Runs `work` in a transaction and returns its result when that is on disk. What `work` raises undoes all
         of it and is raised here. Raises StoreError if the disk does not take it. `light`: it takes well under a
-        millisecond and reads little, so it may run in the event loop."""
+        millisecond and reads little, so it may run in the event loop. `patient`: nobody waits for it, so on a slow disk
+        it waits for a commit that somebody waits for, for as long as two commits take."""
         ...

@@ -27,6 +27,8 @@ from bridge.vendorkit.transport import NOT_WRITTEN, Answer, ClientLine, Line, Se
 
 PATIENCE_S = 60.0
 """Who would have to wait longer for the end of a block is told so instead; only history has that patience."""
+MOST_CONNECTIONS = 64
+"""To one vendor at a time. How many calls may be under way at once is a matter of its limits (`pace`), not of this."""
 TOO_MANY, UNAVAILABLE = 429, 503
 TOO_MANY_FOR_S = 30.0
 """How long a vendor is left alone that says "too many" and not for how long, where its page gives no advice."""
@@ -148,7 +150,9 @@ class VendorHttp:
         # shorter than the five seconds after which many servers close: a request on a connection that is just being
         # closed would be a lost answer, and a command of unknown outcome, for nothing
         self._line: Line = (
-            ClientLine(transport) if transport is not None else SessionTransport(tls, most=10, idle_s=4.0)
+            ClientLine(transport)
+            if transport is not None
+            else SessionTransport(tls, most=MOST_CONNECTIONS, idle_s=4.0)
         )
 
     async def aclose(self) -> None:

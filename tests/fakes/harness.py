@@ -99,7 +99,7 @@ class FragileStore(SqliteStore):
     def _tables(self, db: sqlite3.Connection) -> SqliteTx:
         return SqliteTx(db, History(db, SPOOL_BYTES))
 
-    async def run(self, work: Callable[[Tx], T], *, light: bool = False) -> T:
+    async def run(self, work: Callable[[Tx], T], *, light: bool = False, patient: bool = False) -> T:
         if self.dead:
             await asyncio.get_running_loop().create_future()
         self.count += 1
@@ -110,7 +110,7 @@ class FragileStore(SqliteStore):
         if self.fails():
             await asyncio.sleep(0)
             raise StoreError("the disk is full")
-        inner = asyncio.ensure_future(super().run(work, light=light))
+        inner = asyncio.ensure_future(super().run(work, light=light, patient=patient))
         self._clock.pending.add(inner)
         inner.add_done_callback(self._ended)
         result = await asyncio.shield(inner)

@@ -111,7 +111,7 @@ _VALVE_FOLLOW = Follow((10.0, 30.0), then_every_s=60.0, until_s=600.0)
 
 
 DEVICE_COMMANDS: Mapping[str, CommandSpec] = {
-    spec.name: spec
+    spec.name: replace(spec, direct=spec.writes)
     for spec in (
         CommandSpec(
             "breaker", "switches", Breaker, after_loss=_switching, evidence=_switched, acts=_switching_act

@@ -8,16 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import itertools
 import logging
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +29,7 @@ from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
 from bridge.store.sqlite.gaps import SqliteCadences, SqliteGaps
 from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
 from bridge.store.sqlite.outbox import Mark, SqliteOutbox
+from bridge.store.sqlite.pause import Pause
 from bridge.store.sqlite.room import Room, free_bytes
 from bridge.store.sqlite.salvage import salvage
 from bridge.store.sqlite.tables import (
@@ -48,8 +47,14 @@ TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
 CACHE_KIB = 16 * 1024
 """Pages kept in memory: the rows of a fleet that pushes all the time."""
+CHECKPOINT_PAGES = 4000
+"""The write-ahead log is copied back when it has so many pages: each time costs three fsyncs."""
 LIGHT_S = 0.01
 """How long light work may hold the event loop at a time."""
+QUIET_ROUNDS = 3
+"""So many turns of the event loop without new work end a commit that stands open: what follows at once has come."""
+MOST_OPEN_S = 0.01
+LOOK_S = 0.001
 LOOP_GONE_S = 1.0
 
 log = logging.getLogger("bridge.store")
@@ -98,9 +103,13 @@ class SqliteTx:
         self.backfills = SqliteBackfills(db)
         self.charts = SqliteCharts(db)
         self.hooks: list[Done] = []
+        self.goes: list[Done] = []
 
     def after_commit(self, done: Done) -> None:
         self.hooks.append(done)
+
+    def ahead(self, go: Done) -> None:
+        self.goes.append(go)
 
     def begin(self, now_ms: int) -> None:
         """A commit begins."""
@@ -122,10 +131,18 @@ class _Job:
     work: Callable[[Tx], Any]
     future: asyncio.Future[Any]
     light: bool = False
+    patient: bool = False
     result: Any = None
     error: BaseException | None = None
     hooks: list[Done] = field(default_factory=list)
+    goes: list[Done] = field(default_factory=list)
     added: list[OutboxRow] = field(default_factory=list)
+
+    def go_ahead(self) -> None:
+        """Calls, once, what is to go on before the commit."""
+        goes, self.goes = self.goes, []
+        for go in goes:
+            _safely(go)
 
 
 Outgoing = Callable[[list[OutboxRow], list[int]], None]
@@ -133,21 +150,61 @@ Outgoing = Callable[[list[OutboxRow], list[int]], None]
 are gone without having been sent (shed, or superseded)."""
 
 
-@dataclass(slots=True)
 class _Turn:
-    """Jobs that run in the event loop while the writer waits."""
+    """Light jobs of a group, from `at` on, run in the event loop while the writer waits for `over`. At the end of the
+    group it stays open for a moment: what these jobs have started ahead, and what comes meanwhile, joins it."""
 
-    waiting: InitVar[list[_Job]]
-    jobs: deque[_Job] = field(init=False)
-    over: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
+    def __init__(self, do: Callable[[_Job], None], group: list[_Job], at: int, pause: Pause) -> None:
+        self._do = do
+        self._group = group
+        self._pause = pause
+        self._rounds = QUIET_ROUNDS
+        self._until_s = time.monotonic() + pause.open_s
+        self._at_most_until_s: float | None = None
+        self.at = at
+        self.over = threading.Event()
+        self.error: BaseException | None = None
 
-    def __post_init__(self, waiting: list[_Job]) -> None:
-        self.jobs = deque(waiting)
+    def go(self, loop: asyncio.AbstractEventLoop, more: Callable[[list[_Job]], bool]) -> None:
+        """`more` appends to a group what has come; whether there was any."""
+        try:
+            next_s = self._some(more)
+        except BaseException as error:  # noqa: BLE001 - what spoils the commit is the writer's to handle
+            self.error = error
+            next_s = None
+        if next_s is None:
+            self.over.set()
+        elif next_s:
+            loop.call_later(next_s, self.go, loop, more)
+        else:
+            loop.call_soon(self.go, loop, more)  # others have their turn between
 
-
-def _is_light(job: _Job) -> bool:
-    return job.light
+    def _some(self, more: Callable[[list[_Job]], bool]) -> float | None:
+        """In how many seconds to go on; None if this turn is over."""
+        until_s = time.monotonic() + LIGHT_S
+        while self.at < len(self._group):
+            job = self._group[self.at]
+            if not job.light:
+                return None
+            self._do(job)
+            if job.goes:
+                job.go_ahead()
+                self._rounds = QUIET_ROUNDS  # what it has started follows in one of the next
+            self.at += 1
+            if time.monotonic() >= until_s:
+                return 0.0
+        now_s = time.monotonic()
+        if self._at_most_until_s is None:
+            self._at_most_until_s = now_s + MOST_OPEN_S
+        if now_s >= self._at_most_until_s:
+            return None
+        self._rounds -= 1
+        if more(self._group) and now_s < self._until_s:
+            self._rounds = QUIET_ROUNDS
+        if self._rounds > 0:
+            return 0.0
+        waits = now_s < self._until_s and self._pause.is_worth_waiting(len(self._group))
+        return LOOK_S if waits else None
 
 
 class SqliteStore:
@@ -175,6 +232,7 @@ class SqliteStore:
         self._room = Room(path.parent, min_free_bytes, disk)
         self._closing = False
         self._commits = 0
+        self._pause = Pause(monotonic)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -213,12 +271,12 @@ class SqliteStore:
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._thread = None
 
-    async def run(self, work: Callable[[Tx], T], *, light: bool = False) -> T:
+    async def run(self, work: Callable[[Tx], T], *, light: bool = False, patient: bool = False) -> T:
         """See `Store.run`."""
         if self._thread is None or self._closing:
             raise StoreError("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future, light))
+        self._jobs.put(_Job(work, future, light, patient))
         return await future
 
     # the writer thread ------------------------------------------------------------------------------------------
@@ -255,6 +313,29 @@ class SqliteStore:
         if first is None:
             return None
         group = [first]
+        self._gather(group)
+        if all(job.patient for job in group):
+            self._wait_for_others(group)
+        return group
+
+    def _wait_for_others(self, group: list[_Job]) -> None:
+        until_s = time.monotonic() + self._pause.patience_s
+        while not self._closing and (left_s := until_s - time.monotonic()) > 0:
+            try:
+                job = self._jobs.get(timeout=left_s)
+            except queue.Empty:
+                return
+            if job is None:
+                self._jobs.put(None)
+                return
+            group.append(job)
+            if not job.patient:
+                self._gather(group)
+                return
+
+    def _gather(self, group: list[_Job]) -> bool:
+        """Appends what waits; whether there was any."""
+        before = len(group)
         while len(group) < MAX_GROUP:
             try:
                 job = self._jobs.get_nowait()
@@ -264,7 +345,7 @@ class SqliteStore:
                 self._jobs.put(None)
                 break
             group.append(job)
-        return group
+        return len(group) > before
 
     def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
         tx.begin(self._clock_ms())
@@ -272,13 +353,11 @@ class SqliteStore:
         before, changes = tx.outbox.mark(), db.total_changes
         try:
             db.execute("BEGIN IMMEDIATE")
-            for light, jobs in itertools.groupby(group, key=_is_light):
-                if light:
-                    self._in_loop(db, tx, list(jobs))
-                else:
-                    self._do_all(db, tx, jobs)
+            self._do_all(db, tx, group)
             tx.outbox.save()
+            self._pause.begin(len(group))
             db.execute("COMMIT")
+            self._pause.end()
             tx.outbox.saved()
             if db.total_changes != changes:  # one that only read proves nothing
                 self.failing = None
@@ -291,7 +370,7 @@ class SqliteStore:
             self._damage = str(error) if _is_damage(error) else self._damage
             for job in group:
                 job.error = StoreError(f"the state database does not take changes: {error}")
-                job.hooks, job.added = [], []
+                job.hooks, job.goes, job.added = [], [], []
         gone = tx.outbox.gone
         skip = set(gone)
         added = [row for job in group for row in job.added if row.seq not in skip]
@@ -304,40 +383,33 @@ class SqliteStore:
         )
         self._post(self._deliver, group, added, gone, now)
 
-    def _in_loop(self, db: sqlite3.Connection, tx: SqliteTx, jobs: list[_Job]) -> None:
-        """Light work runs in the event loop while this thread waits: two threads that both want the interpreter for a
-        few microseconds at a time would spend most of it on handing it over."""
-        turn = _Turn(jobs)
-
-        def go() -> None:
-            until_s = time.monotonic() + LIGHT_S
-            try:
-                while turn.jobs and time.monotonic() < until_s:
-                    self._do(db, tx, turn.jobs.popleft())
-            except BaseException as error:  # noqa: BLE001 - what spoils the commit is the writer's to handle
-                turn.error = error
-                turn.jobs.clear()
-            if turn.jobs and self._loop is not None:
-                self._loop.call_soon(go)  # others have their turn between
+    def _do_all(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
+        """The work of a commit, in order. `group` grows by what joins it."""
+        at = 0
+        while at < len(group):
+            if group[at].light:
+                at = self._in_loop(db, tx, group, at)
             else:
-                turn.over.set()
+                self._do(db, tx, group[at])
+                at += 1
 
+    def _in_loop(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job], at: int) -> int:
+        """Light work runs in the event loop while this thread waits: two threads that both want the interpreter for a
+        few microseconds at a time would spend most of it on handing it over. Returns how far it came."""
+        turn = _Turn(lambda job: self._do(db, tx, job), group, at, self._pause)
         try:
             if self._loop is None:
                 raise RuntimeError
-            self._loop.call_soon_threadsafe(go)
+            self._loop.call_soon_threadsafe(turn.go, self._loop, self._gather)
         except RuntimeError:  # the loop is closed
-            self._do_all(db, tx, jobs)
-            return
+            self._do(db, tx, group[at])
+            return at + 1
         while not turn.over.wait(LOOP_GONE_S):
             if self._loop.is_closed():
                 raise sqlite3.OperationalError("the event loop has ended")
         if turn.error is not None:
             raise turn.error
-
-    def _do_all(self, db: sqlite3.Connection, tx: SqliteTx, jobs: Iterable[_Job]) -> None:
-        for job in jobs:
-            self._do(db, tx, job)
+        return turn.at
 
     def _replaced(
         self, db: sqlite3.Connection, tx: SqliteTx, damage: str
@@ -367,7 +439,7 @@ class SqliteStore:
                 db.execute(f"PRAGMA incremental_vacuum({TIDY_PAGES})").fetchall()
 
     def _do(self, db: sqlite3.Connection, tx: SqliteTx, job: _Job) -> None:
-        tx.hooks, tx.outbox.added = job.hooks, job.added
+        tx.hooks, tx.goes, tx.outbox.added = job.hooks, job.goes, job.added
         before = tx.outbox.mark()
         db.execute("SAVEPOINT job")
         try:
@@ -378,6 +450,7 @@ class SqliteStore:
             db.execute("ROLLBACK TO job")
             tx.rolled_back(before)
             job.hooks.clear()
+            job.goes.clear()
             job.added.clear()
             # a future does not take StopIteration
             job.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
@@ -392,6 +465,7 @@ class SqliteStore:
         if added or gone:
             _safely(lambda: self.outgoing(added, gone))
         for job in group:
+            job.go_ahead()
             for hook in job.hooks:
                 _safely(hook)
             if job.future.cancelled():
@@ -445,6 +519,7 @@ class SqliteStore:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             migrate(db)
         except BaseException:
             db.close()

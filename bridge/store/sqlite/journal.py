@@ -16,17 +16,16 @@ _COLUMNS = tuple(column.name for column in fields(JournalRow))
 _DOCUMENTS = frozenset({"params", "vendor_ref", "vendor_code", "last_ack", "evidence", "acts"})
 _FLAGS = frozenset({"writes", "has_id"})
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM journal"  # noqa: S608 - column names of our own
-_WRITTEN = _COLUMNS[1:]
 _INSERT = (
-    f"INSERT INTO journal ({', '.join(_WRITTEN)})"  # noqa: S608 - column names of our own
-    f" VALUES ({', '.join('?' * len(_WRITTEN))})"
+    f"INSERT INTO journal ({', '.join(_COLUMNS)})"  # noqa: S608 - column names of our own
+    f" VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
 _LASTING = frozenset(
     {"account", "id", "device", "device_level", "command", "params", "mark", "created_ms", "writes", "has_id",
      "expires_ms", "timeout_s", "reply_topic", "correlation", "requester", "evidence", "acts"}
 )  # fmt: skip
 """What never changes after the row was inserted."""
-_CHANGING = tuple(name for name in _WRITTEN if name not in _LASTING)
+_CHANGING = tuple(name for name in _COLUMNS[1:] if name not in _LASTING)
 _UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE key = ?"  # noqa: S608 - as above
 
 
@@ -60,10 +59,15 @@ class SqliteJournal:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        known = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
+        self._last_key = int(known[0]) if known else 0
 
     def insert(self, row: JournalRow) -> int:
-        key = self._db.execute(_INSERT, [_stored(name, getattr(row, name)) for name in _WRITTEN]).lastrowid
-        row.key = int(key or 0)
+        # counted here, because SQLite would give the key of a row that was rolled back to another command, and who
+        # works on the first one would take the second for it
+        self._last_key += 1
+        row.key = self._last_key
+        self._db.execute(_INSERT, [_stored(name, getattr(row, name)) for name in _COLUMNS])
         ack = row.last_ack or {}
         self._step(row, "", (ack["status"], ack.get("code")) if "status" in ack else None)
         return row.key

@@ -92,6 +92,7 @@ def _breaker(settings: JrhszSettings) -> CommandSpec:
     return CommandSpec(
         "breaker",
         "cuts or restores the supply",
+        direct=True,
         params=Breaker,
         check=addressed,
         after_loss=lambda params: _after_switching(settings, params.state, water=False),
@@ -105,6 +106,7 @@ def _valve(settings: JrhszSettings) -> CommandSpec:
     return CommandSpec(
         "valve",
         "opens or closes the valve; a battery meter does it at its next wake-up",
+        direct=True,
         params=Valve,
         check=addressed,
         after_loss=lambda params: _after_switching(settings, params.state, water=True),

@@ -96,6 +96,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
         CommandSpec(
             "breaker",
             "switches the supply on or off",
+            direct=True,
             params=Breaker,
             after_loss=after_switching,
             evidence=lambda params: Evidence("switch_state", params.state),
@@ -104,6 +105,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
         CommandSpec(
             "pulse_on",
             "switches on now and off after the delay; meant for a breaker that is off",
+            direct=True,
             params=Pulse,
             idempotent=False,
             check=_delays,
@@ -113,6 +115,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
         CommandSpec(
             "pulse_off",
             "switches off now and on again after the delay; meant for a breaker that is on",
+            direct=True,
             params=Pulse,
             idempotent=False,
             check=_delays,
@@ -122,6 +125,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
         CommandSpec(
             "retain_state",
             "sets what the breaker does when power returns after a cut",
+            direct=True,
             params=RetainState,
             after_loss=lambda _params: retained,
             evidence=lambda params: Evidence("retain_state", params.enabled),
@@ -129,6 +133,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
         CommandSpec(
             "restart",
             "restarts the breaker's module; whether the contact moves is not stated",
+            direct=True,
             idempotent=False,
             after_loss=lambda _params: restarted,
             evidence=lambda _params: Evidence(events=frozenset({"online", "registered"})),
@@ -137,6 +142,7 @@ def _switching(settings: WmjSettings) -> tuple[CommandSpec, ...]:
         CommandSpec(
             "wifi_config",
             "starts the Wi-Fi set-up: the breaker leaves the network until it is set up again on site",
+            direct=True,
             idempotent=False,
             after_loss=lambda _params: _NEVER_AGAIN,
         ),
@@ -156,6 +162,7 @@ def _protecting(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             "set_alarms",
             "sets thresholds and whether the breaker trips; one group complete. "
             "`trip` false on anything but low_balance_kwh switches that protection off and needs `confirm`",
+            direct=True,
             params=alarms_model(settings),
             dangerous_if=lambda params: _switches_off(order_frame(params)),
             after_loss=lambda _params: _ONCE_MORE,
@@ -164,6 +171,7 @@ def _protecting(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             "hex_frame",
             "sends a raw frame to the breaker's controller. One that switches a protection off, or writes a "
             "data point other than 0x10, 0x11 and 0x12, needs `confirm`",
+            direct=True,
             params=HexFrame,
             idempotent=False,
             dangerous_if=_is_dangerous_frame,

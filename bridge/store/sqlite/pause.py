@@ -1,0 +1,49 @@
+"""How long a commit stands open for what may still join it: nearly nothing on a quick disk, a part of the disk's own
+time on a slow one, where everything that comes too late waits for a whole commit more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+LEAST_S, MOST_S = 0.0005, 0.01
+SHARE = 0.4
+SLOW_S = 0.003
+"""A disk that takes longer is worth waiting for more work."""
+PATIENT_COMMITS = 2.0
+_WEIGHT = 0.25
+
+
+class Pause:
+    """Learns from each commit: what it took, and how much work was in it."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._began_s = 0.0
+        self._usual_s = 0.0
+        self._usual_jobs = 0.0
+
+    @property
+    def open_s(self) -> float:
+        """For so long more work may join."""
+        return min(MOST_S, max(LEAST_S, self._usual_s * SHARE))
+
+    @property
+    def patience_s(self) -> float:
+        """For so long work that nobody waits for may wait for other work."""
+        return self._usual_s * PATIENT_COMMITS
+
+    def is_worth_waiting(self, jobs: int) -> bool:
+        """Whether a commit of so many jobs should wait for more to come: on a slow disk, while it has fewer than
+        lately."""
+        return self._usual_s >= SLOW_S and jobs < self._usual_jobs
+
+    def begin(self, jobs: int) -> None:
+        """The disk gets to work on a commit of so many jobs."""
+        self._began_s = self._monotonic()
+        self._usual_jobs = max(float(jobs), self._usual_jobs * (1 - _WEIGHT))
+
+    def end(self) -> None:
+        """It is done."""
+        took_s = self._monotonic() - self._began_s
+        self._usual_s += (took_s - self._usual_s) * _WEIGHT
