@@ -41,8 +41,9 @@ ALARMS_OF_KIND: dict[DeviceKind, tuple[str, ...]] = {
 class Condition:
     """An alarm that holds while a metric of a record has a bad value.
 
-    `bad` are the values that raise it. `vendor_code` is the name of the vendor's field, or None where the value
-    itself is the code. `needs_good_first`: a first bad value raises nothing (METRICS, `mains_power_lost`).
+    `bad` are the values that raise it; `vendor_code` is the name of the vendor's field, or the value where that is the
+    code; `sent` what the vendor says then, by its own name. `needs_good_first`: a first bad value raises nothing
+    (METRICS, `mains_power_lost`).
     """
 
     code: str
@@ -50,22 +51,32 @@ class Condition:
     metric: str
     bad: frozenset[Value]
     vendor_code: str
+    sent: Mapping[str, Value]
     needs_good_first: bool = False
 
 
 def _when(
-    code: str, severity: Severity, metric: str, bad: Value, field: str, *, first: bool = True
+    code: str,
+    severity: Severity,
+    metric: str,
+    bad: Value,
+    field: str,
+    *,
+    sent: Mapping[str, Value] | None = None,
+    first: bool = True,
 ) -> Condition:
-    return Condition(code, severity, metric, frozenset({bad}), field, needs_good_first=not first)
+    return Condition(
+        code, severity, metric, frozenset({bad}), field, sent or {field: bad}, needs_good_first=not first
+    )
 
 
 _W, _C = Severity.WARNING, Severity.CRITICAL
 
 CONDITIONS: tuple[Condition, ...] = (
-    _when("unhealthy", _C, "healthy", False, "heartbeat"),
-    _when("plant_fault", _C, "plant_status", "fault", "7"),
-    _when("plant_alarm", _W, "plant_status", "alarm", "8"),
-    _when("plant_emergency_stop", _C, "plant_status", "emergency_stop", "9"),
+    _when("unhealthy", _C, "healthy", False, "heartbeat", sent={"heartbeat": 0}),
+    _when("plant_fault", _C, "plant_status", "fault", "7", sent={"status": 7}),
+    _when("plant_alarm", _W, "plant_status", "alarm", "8", sent={"status": 8}),
+    _when("plant_emergency_stop", _C, "plant_status", "emergency_stop", "9", sent={"status": 9}),
     _when("battery_low", _W, "battery_low_level", 1, "power_level"),
     _when("battery_low", _C, "battery_low_level", 2, "power_level"),
     _when("battery_disconnected", _C, "battery_disconnected", True, "battery_cut"),

@@ -180,7 +180,7 @@ def check_conditions(
             condition.vendor_code,
             "",
             severity,
-            {condition.metric: newer[condition.metric]},
+            condition.sent,
         )
         alarm = AlarmRow(
             alarm_id, row.account, row.device, condition.code, severity, ts_ms, document, condition=True

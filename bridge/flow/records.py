@@ -214,7 +214,10 @@ def _merge(
             _tell_switch(
                 desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at, announced
             )
-    check_conditions(desk, row, before, newer, ts_ms, origin, received_at)
+    if (
+        row.clock_ms is None or ts_ms >= row.clock_ms
+    ):  # older ones do not count, also where newer ones say nothing
+        check_conditions(desk, row, before, newer, ts_ms, origin, received_at)
     desk.mark_dirty(row)
 
 

@@ -52,7 +52,7 @@ async def test_a_condition_raises_when_bad_and_clears_when_good_under_one_id(har
     assert raised["id"] == cleared["id"] == f"fake:D1:unhealthy:{int(START.timestamp()) + 20}"
     assert (raised["ts"], cleared["ts"]) == ("2024-01-01T12:00:20Z", "2024-01-01T12:00:50Z")
     assert raised["vendor_code"] == "heartbeat"
-    assert raised["data"] == {"healthy": False}
+    assert raised["data"] == {"heartbeat": 0}, "what the vendor sent, by its own name"
     assert active(harness) == []
 
 
@@ -64,7 +64,10 @@ async def test_a_first_value_raises_if_it_is_bad_and_says_nothing_if_good(harnes
 async def test_a_record_older_than_the_last_one_looked_at_does_not_count(harness: Harness) -> None:
     await see(harness, {"healthy": True}, 20)
     await see(harness, {"healthy": False}, 10)
+    await see(harness, {"door_open": True}, 10)  # of this the newer record said nothing
     assert changes(harness) == []
+    await see(harness, {"door_open": True}, 30)
+    assert changes(harness) == [("door_open", "warning", "raised")]
 
 
 async def test_a_condition_that_holds_is_not_raised_again_after_a_restart(harness: Harness) -> None:
