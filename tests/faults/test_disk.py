@@ -89,6 +89,9 @@ async def test_full_disk_is_told_and_nothing_answered_is_lost(
         "what waits leaves while the disk is full",
         gateway.tail,
     )
+    listener.send(
+        "meterbridge/bridge/cmd/gaps", {"id": "while-full"}
+    )  # no PUBACK from us while it cannot be kept
     taken = load.pushed.count
     room_again()
     await asyncio.to_thread(
@@ -99,6 +102,8 @@ async def test_full_disk_is_told_and_nothing_answered_is_lost(
     assert set(pushed.others) == {"503"}
     # the connection broke, and what the broker confirmed could not be noted while the disk was full
     await all_of_it_arrives(listener, pushed, gateway, most_copies=WINDOW)
+    assert listener.final("meterbridge/bridge/ack", "while-full", 60)["status"] == "succeeded"
+    assert listener.statuses("meterbridge/bridge/ack", "while-full").count("succeeded") == 1
     for code in ("store_failing", "store_recovered"):
         until(lambda code=code: bridge_events(listener, code), 30, code, gateway.tail)
     if disk is not None:

@@ -39,7 +39,7 @@ from bridge.store.sqlite.tables import (
     SqliteRetained,
     SqliteVault,
 )
-from bridge.store.sqlite.wal import WriteAheadLog
+from bridge.store.sqlite.wal import AMPLE_BYTES, WriteAheadLog
 
 T = TypeVar("T")
 MAX_GROUP = 500
@@ -300,7 +300,7 @@ class SqliteStore:
                 db, tx = self._replaced(db, tx, self._damage)
                 log_file = WriteAheadLog(db) if db is not before else log_file
             self._tidy(db)
-            log_file.fit(tight=self._room.is_low)
+            log_file.fit(tight=self._room.is_tight(AMPLE_BYTES))
             if self.failing is not None:
                 log_file.give_back(self._monotonic())
         with contextlib.suppress(sqlite3.Error):

@@ -38,6 +38,12 @@ class Room:
             self._look(waiting_bytes)
         return self._held_bytes if self.is_low else None
 
+    def is_tight(self, spare_bytes: int) -> bool:
+        """Whether the disk would have too little room if so much more were written."""
+        return self.is_low or (
+            self.free_bytes is not None and self.free_bytes < self._min_free_bytes + spare_bytes
+        )
+
     def _look(self, waiting_bytes: int) -> None:
         try:
             self.free_bytes = self._disk(self._folder)

@@ -14,6 +14,7 @@ from bridge.contract.publication import SHEDDABLE, Class
 from bridge.store.protocols import Tally
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.outbox import ROW_BYTES
+from bridge.store.sqlite.wal import AMPLE_BYTES
 from tests.unit.store.bench import opened, publication
 
 TOPIC = "m/a/电/x"
@@ -207,6 +208,16 @@ async def test_spool_does_not_grow_while_the_disk_has_too_little_room(path: Path
         await add(store, Class.ALARM)
         assert changes == [(True, 999_999), (False, 1_050_000)]
         assert store.pressure.bound_bytes == 10**8
+
+
+async def test_log_does_not_grow_where_that_would_leave_too_little_room(path: Path):
+    """Else it could fill a small disk between two looks."""
+    free = 10**6 + AMPLE_BYTES - 1
+    async with opened(path, 10**8, min_free_bytes=10**6, disk=lambda _folder: free) as store:
+        for _ in range(12):
+            await add(store, *[Class.TELEMETRY] * 10, size=100_000)
+        assert not store.pressure.disk_low
+        assert path.with_name(path.name + "-wal").stat().st_size < 5_000_000
 
 
 async def test_full_disk_leaves_room_for_what_only_passes_through(path: Path):
