@@ -47,8 +47,6 @@ TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
 CACHE_KIB = 16 * 1024
 """Pages kept in memory: the rows of a fleet that pushes all the time."""
-CHECKPOINT_PAGES = 4000
-"""The write-ahead log is copied back when it has so many pages: each time costs three fsyncs."""
 LIGHT_S = 0.01
 """How long light work may hold the event loop at a time."""
 QUIET_ROUNDS = 3
@@ -519,7 +517,6 @@ class SqliteStore:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             migrate(db)
         except BaseException:
             db.close()
