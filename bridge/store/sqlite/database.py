@@ -112,16 +112,16 @@ class SqliteTx:
     def begin(self, now_ms: int) -> None:
         """A commit begins."""
         self.outbox.begin(now_ms)
-        self.devices.begin()
+        self.devices.kept.begin()
         self.retained.begin()
-        self.cadences.begin()
+        self.cadences.kept.begin()
 
     def rolled_back(self, mark: Mark) -> None:
         """All or the last part of the commit is undone, to where the outbox was marked."""
         self.outbox.reset(mark)
-        self.devices.rolled_back()
+        self.devices.kept.rolled_back()
         self.retained.rolled_back()
-        self.cadences.rolled_back()
+        self.cadences.kept.rolled_back()
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.domain.text import dumps, restored
 from bridge.store.protocols import AlarmRow, DeviceRow
+from bridge.store.sqlite.kept import Kept
 
 _DEVICE = (
     "SELECT account, device, met_ms, info, metrics, clock_ms, prints, available, said, said_ms, evented, held, dirty,"
@@ -58,32 +59,17 @@ class SqliteDevices:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._kept: dict[tuple[str, str], DeviceRow] = {}
-        self._touched: set[tuple[str, str]] = set()
-
-    def begin(self) -> None:
-        """A commit begins."""
-        self._touched.clear()
-
-    def rolled_back(self) -> None:
-        """What was opened or saved since `begin` may not be what is on disk."""
-        for key in self._touched:
-            self._kept.pop(key, None)
+        self.kept: Kept[tuple[str, str], DeviceRow] = Kept(CACHED_ROWS)
 
     def open(self, account: str, device: str) -> DeviceRow | None:
         key = account, device
-        self._touched.add(key)
-        row = self._kept.get(key)
+        self.kept.touch(key)
+        row = self.kept.get(key)
         if row is None:
             row = self.get(account, device)
             if row is not None:
-                self._keep(row)
+                self.kept.keep(key, row)
         return row
-
-    def _keep(self, row: DeviceRow) -> None:
-        while len(self._kept) >= CACHED_ROWS:
-            self._kept.pop(next(iter(self._kept)))
-        self._kept[row.account, row.device] = row
 
     def get(self, account: str, device: str) -> DeviceRow | None:
         values = self._db.execute(_DEVICE + " WHERE account = ? AND device = ?", (account, device)).fetchone()
@@ -91,9 +77,9 @@ class SqliteDevices:
 
     def save(self, row: DeviceRow) -> None:
         key = row.account, row.device
-        self._touched.add(key)
-        if self._kept.get(key) is not row:
-            self._kept.pop(key, None)  # another copy of it is the newer one now
+        self.kept.touch(key)
+        if self.kept.get(key) is not row:
+            self.kept.drop(key)  # another copy of it is the newer one now
         self._db.execute(
             _SAVE,
             (

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.domain.text import dumps, restored
 from bridge.store.protocols import CadenceRow, GapRow, GapState
+from bridge.store.sqlite.kept import Kept
 
 _COLUMNS = (
     "key, account, device, start_ms, end_ms, state, certain, start_dim, end_dim, tries, next_ms, ref, noted_ms,"
@@ -102,20 +103,10 @@ class SqliteCadences:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._kept: dict[tuple[str, str], _Cadence] = {}
-        self._touched: set[tuple[str, str]] = set()
-
-    def begin(self) -> None:
-        """A commit begins."""
-        self._touched.clear()
-
-    def rolled_back(self) -> None:
-        """What was saved since `begin` may not be what is on disk."""
-        for key in self._touched:
-            self._kept.pop(key, None)
+        self.kept: Kept[tuple[str, str], _Cadence] = Kept(KEPT_CADENCES)
 
     def get(self, account: str, device: str) -> CadenceRow | None:
-        kept = self._kept.get((account, device))
+        kept = self.kept.get((account, device))
         if kept is None:
             row = self._db.execute(
                 "SELECT distances, dim, brightest_w FROM cadence WHERE account = ? AND device = ?",
@@ -124,29 +115,22 @@ class SqliteCadences:
             if row is None:
                 return None
             kept = restored(row[0]), bool(row[1]), row[2]
-            self._touched.add((account, device))  # perhaps of this commit, which may still be undone
-            self._keep((account, device), kept)
+            self.kept.keep((account, device), kept)
         distances, dim, brightest_w = kept
         return CadenceRow(account, device, list(distances), dim, brightest_w)
 
     def save(self, row: CadenceRow) -> None:
         key = row.account, row.device
         now = list(row.distances), row.dim, row.brightest_w
-        if self._kept.get(key) == now:
+        if self.kept.get(key) == now:
             return
-        self._touched.add(key)
-        self._keep(key, now)
+        self.kept.keep(key, now)
         self._db.execute(
             "INSERT INTO cadence (account, device, distances, dim, brightest_w) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (account, device) DO UPDATE SET distances = excluded.distances, dim = excluded.dim,"
             " brightest_w = excluded.brightest_w",
             (row.account, row.device, dumps(row.distances), int(row.dim), row.brightest_w),
         )
-
-    def _keep(self, key: tuple[str, str], cadence: _Cadence) -> None:
-        while len(self._kept) >= KEPT_CADENCES:
-            self._kept.pop(next(iter(self._kept)))
-        self._kept[key] = cadence
 
 
 def _values(row: GapRow) -> tuple[Any, ...]:
