@@ -39,7 +39,7 @@ def forgets_the_journal(patch: Patch) -> None:
     """A request leaves without the journal saying so before."""
 
     async def leaving(self: JournalEffect, *_request: object) -> None:
-        self.left = True
+        self.times += 1
 
     patch.setattr(JournalEffect, "leaving", leaving)
 
@@ -47,7 +47,7 @@ def forgets_the_journal(patch: Patch) -> None:
 def begins_again_after_a_crash(patch: Patch) -> None:
     """What was under way when the process died is sent as if it had never left."""
 
-    async def lost(self: Carrier, row: JournalRow, note: str, native_code: object = None) -> None:
+    async def lost(self: Carrier, row: JournalRow, *_what: object, **_named: object) -> None:
         def work(tx: Tx) -> None:
             current = tx.journal.get(row.key)
             if current is not None and current.state is CommandState.DISPATCHED:
