@@ -132,7 +132,7 @@ def take_alarm(desk: Desk, alarm: AlarmMessage) -> None:
         )
         _raise(desk, row, known)
     if over and known.cleared_ms is None:
-        _clear(desk, row, known, alarm.ended_at or alarm.received_at, alarm.received_at)
+        _clear(desk, row, known, alarm.ended_at or alarm.received_at, alarm.received_at, sent=alarm.data)
 
 
 def check_conditions(
@@ -212,8 +212,15 @@ def _raise(desk: Desk, row: DeviceRow, alarm: AlarmRow) -> None:
 
 
 def _clear(
-    desk: Desk, row: DeviceRow, alarm: AlarmRow, at: datetime, received_at: datetime, message: str = ""
+    desk: Desk,
+    row: DeviceRow,
+    alarm: AlarmRow,
+    at: datetime,
+    received_at: datetime,
+    message: str = "",
+    sent: Mapping[str, Any] | None = None,
 ) -> None:
+    # `sent`: what the vendor said of the end; where it said nothing, the alarm's own data stand
     alarm.cleared_ms = unix_ms(at)
     desk.tx.alarms.save(alarm)
     if alarm.silent:
@@ -224,6 +231,7 @@ def _clear(
         "received_ts": rfc3339(received_at),
         "message": message or alarm.document["message"],
         "state": str(AlarmState.CLEARED),
+        "data": dict(sent) if sent else alarm.document["data"],
     }
     desk.publish(row, "alarm", document, Class.ALARM)
     desk.mark_dirty(row)

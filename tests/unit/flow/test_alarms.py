@@ -81,6 +81,14 @@ async def test_a_condition_that_holds_is_not_raised_again_after_a_restart(harnes
     ]
 
 
+async def test_the_end_of_an_alarm_bears_what_the_vendor_sent_with_the_end(harness: Harness) -> None:
+    started = moment(-60)
+    await harness.take(message(harness, started_at=started, data={"status": 0}))
+    await harness.take(message(harness, started_at=started, cleared=True, data={"status": 1}))
+    told = [(one["state"], one["data"]) for one in harness.docs("home/D1/alarm")]
+    assert told == [("raised", {"status": 0}), ("cleared", {"status": 1})]
+
+
 async def test_the_levels_of_a_low_battery_clear_the_one_and_raise_the_other(harness: Harness) -> None:
     for level in (0, 1, 2, 1, 0):
         await see(harness, {"battery_low_level": level})
