@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -26,8 +26,6 @@ READ_ROWS = 500
 REFUSED_FOR_GOOD = frozenset({0x87, 0x90, 0x95, 0x99, 0x9B})
 """PUBACK reasons that repeating does not change: not authorised, topic, size, payload format, QoS."""
 RETRY_S = 1.0
-CONFIRM_WAIT_S = 0.02
-"""Confirmations that come so soon after each other share a commit: each writes some pages, perhaps to an SD card."""
 SETTLED_S = 5.0
 CAREFUL_AFTER = 2
 GIVEN_UP_AFTER = 4
@@ -51,6 +49,16 @@ class Line(Protocol):
     def too_large(self, publication: Publication) -> bool:
         """Whether the broker said that it takes no message of this size."""
         ...
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What one transaction notes: rows that the broker has, rows that it will never take, commands whose PUBACK it
+    certainly has."""
+
+    confirmed: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    certain: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -280,29 +288,28 @@ class Publisher:
     async def _keep_confirming(self) -> None:
         while True:
             await self._confirm_wake.wait()
-            await self._clock.sleep(CONFIRM_WAIT_S)
-            self._confirm_wake.clear()
-            seqs, self._confirmed = self._confirmed, []
-            refused, self._given_up = self._given_up, []
-            certain, self._certain = self._certain, []
+            notes = _Notes()
             try:
-                await self._store.run(partial(_note, seqs, refused, certain), light=True, patient=True)
-                self._confirming.difference_update(seqs)
-                self._confirming.difference_update(refused)
+                # with the next commit, if one comes soon: each writes some pages, perhaps to an SD card
+                await self._store.run(partial(self._note, notes), light=True, patient=True)
+                self._confirming.difference_update(notes.confirmed)
+                self._confirming.difference_update(notes.refused)
             except StoreError as error:
-                self._confirmed = [*seqs, *self._confirmed]
-                self._given_up = [*refused, *self._given_up]
-                self._certain = [*certain, *self._certain]
+                self._confirmed = [*notes.confirmed, *self._confirmed]
+                self._given_up = [*notes.refused, *self._given_up]
+                self._certain = [*notes.certain, *self._certain]
                 self._confirm_wake.set()
                 log.error("publisher.store_failed", extra={"reason": str(error)})
                 await self._clock.sleep(RETRY_S)
 
-
-def _note(
-    confirmed: Sequence[int], refused: Sequence[int], certain: Sequence[tuple[int, bytes]], tx: Tx
-) -> None:
-    tx.outbox.confirm(confirmed)
-    if refused:
-        tx.outbox.refuse(refused)
-    if certain:
-        tx.deliveries.settled(certain)
+    def _note(self, notes: _Notes, tx: Tx) -> None:
+        """All that came until now, also while this waited for a commit."""
+        self._confirm_wake.clear()
+        notes.confirmed, self._confirmed = self._confirmed, []
+        notes.refused, self._given_up = self._given_up, []
+        notes.certain, self._certain = self._certain, []
+        tx.outbox.confirm(notes.confirmed)
+        if notes.refused:
+            tx.outbox.refuse(notes.refused)
+        if notes.certain:
+            tx.deliveries.settled(notes.certain)

@@ -824,6 +824,6 @@ class Store(Protocol):
     async def run(self, work: Callable[[Tx], T], *, light: bool = False, patient: bool = False) -> T:
         """Runs `work` in a transaction and returns its result when that is on disk. What `work` raises undoes all
         of it and is raised here. Raises StoreError if the disk does not take it. `light`: it takes well under a
-        millisecond and reads little, so it may run in the event loop. `patient`: nobody waits for it, so on a slow disk
-        it waits for a commit that somebody waits for, for as long as two commits take."""
+        millisecond and reads little, so it may run in the event loop. `patient`: nobody waits for it, so it waits for a
+        commit that somebody waits for, 20 ms or as long as two commits take."""
         ...

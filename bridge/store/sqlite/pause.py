@@ -10,7 +10,7 @@ LEAST_S, MOST_S = 0.0005, 0.01
 SHARE = 0.4
 SLOW_S = 0.003
 """A disk that takes longer is worth waiting for more work."""
-PATIENT_COMMITS = 2.0
+PATIENT_LEAST_S, PATIENT_COMMITS = 0.02, 2.0
 _WEIGHT = 0.25
 
 
@@ -31,7 +31,7 @@ class Pause:
     @property
     def patience_s(self) -> float:
         """For so long work that nobody waits for may wait for other work."""
-        return self._usual_s * PATIENT_COMMITS
+        return max(PATIENT_LEAST_S, self._usual_s * PATIENT_COMMITS)
 
     def is_worth_waiting(self, jobs: int) -> bool:
         """Whether a commit of so many jobs should wait for more to come: on a slow disk, while it has fewer than

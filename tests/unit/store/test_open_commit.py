@@ -12,7 +12,7 @@ import pytest
 from bridge.domain.errors import Rejection, StoreError
 from bridge.store.protocols import OutboxRow, Tx
 from bridge.store.sqlite.database import SqliteStore
-from bridge.store.sqlite.pause import MOST_S, SLOW_S, Pause
+from bridge.store.sqlite.pause import MOST_S, PATIENT_LEAST_S, SLOW_S, Pause
 from tests.unit.store.bench import command, opened, publication
 
 
@@ -224,7 +224,7 @@ def test_a_quick_disk_is_not_waited_for():
     pause = Disk().commits(50, 0.0002)
     assert pause.open_s < 0.001
     assert not pause.is_worth_waiting(1)
-    assert pause.patience_s < 0.001
+    assert pause.patience_s == PATIENT_LEAST_S
 
 
 def test_a_slow_disk_is_worth_waiting_for_as_much_work_as_lately():
