@@ -89,7 +89,8 @@ class Desk:
             row = self.tx.devices.open(self.policy.account, device) or DeviceRow(
                 self.policy.account, device, met_ms=self.now_ms
             )
-            row.gone = False
+            if row.gone:  # it is back: its retained topics were cleared, and it may say nothing new for long
+                row.gone, row.dirty = False, bool(row.metrics)
             self._rows[device] = row
         self.changed.add(device)
         return row

@@ -170,6 +170,21 @@ async def test_a_device_that_is_gone_is_cleared_and_no_other(tmp_path: Path) -> 
         assert ack["code"] == "unknown_device"
 
 
+async def test_a_device_that_returns_has_its_state_at_once_also_where_it_says_nothing_new(
+    harness: Harness,
+) -> None:
+    record = harness.reading({"voltage": 230}, 1, device="D2")
+    await harness.take(record)
+    await harness.intake.take_inventory("home", harness.vendor.devices[:1])
+    assert "home/D2/state" not in topics(harness)
+    await harness.intake.take_inventory("home", harness.vendor.devices)
+    await harness.take(record)
+    await harness.advance(2)
+    assert "home/D2/state" in topics(harness)
+    assert harness.docs("home/D2/state")[-1]["metrics"] == {"voltage": 230}
+    assert len(harness.docs("home/D2/telemetry")) == 1, "the same record is published once"
+
+
 async def test_a_device_that_returns_is_described_again(harness: Harness) -> None:
     await harness.intake.take_inventory("home", harness.vendor.devices[:1])
     await harness.intake.take_inventory("home", harness.vendor.devices)
