@@ -61,7 +61,8 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
         record = _record(desk, row, reading, metrics, ts_ms)
         desk.publish(row, "telemetry", record, Class.TELEMETRY)
     desk.fresh += 1
-    _merge(desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced)
+    is_past = row.clock_ms is not None and ts_ms < row.clock_ms
+    _merge(desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced, is_past=is_past)
     return record
 
 
@@ -190,8 +191,11 @@ def _merge(
     origin: Origin,
     received_at: datetime,
     announced: Mapping[str, Mapping[str, Json]],
+    *,
+    is_past: bool = False,
 ) -> None:
-    """The newest value of every metric, and what follows from a change: events, conditions, a changed state."""
+    """The newest value of every metric, and what follows from a change: events, conditions, a changed state. A record
+    of the past (`is_past`) raises no condition, also where newer ones say nothing of its metric."""
     before: dict[str, Value | None] = {}
     first: list[str] = []
     kept = row.metrics
@@ -214,9 +218,7 @@ def _merge(
             _tell_switch(
                 desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at, announced
             )
-    if (
-        row.clock_ms is None or ts_ms >= row.clock_ms
-    ):  # older ones do not count, also where newer ones say nothing
+    if not is_past:
         check_conditions(desk, row, before, newer, ts_ms, origin, received_at)
     desk.mark_dirty(row)
 

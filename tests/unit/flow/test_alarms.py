@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.observation import AlarmMessage, Event, Origin, Value
+from bridge.domain.observation import AlarmMessage, Event, Origin, Value, Words
 from tests.fakes.harness import START, Harness
 
 
@@ -68,6 +68,12 @@ async def test_a_record_older_than_the_last_one_looked_at_does_not_count(harness
     assert changes(harness) == []
     await see(harness, {"door_open": True}, 30)
     assert changes(harness) == [("door_open", "warning", "raised")]
+
+
+async def test_a_word_without_a_time_counts_though_the_devices_clock_is_ahead(harness: Harness) -> None:
+    await see(harness, {"voltage": 230}, 300)
+    await harness.take(Words("D1", harness.clock.now(), Origin.POLL, {"healthy": False}))
+    assert changes(harness) == [("unhealthy", "critical", "raised")]
 
 
 async def test_a_condition_that_holds_is_not_raised_again_after_a_restart(harness: Harness) -> None:
