@@ -59,30 +59,30 @@ class Receiver:
 
     async def push(self, call: Call, read: Body) -> Reply:
         """A push whose body is still to be read."""
-        try:
-            door = self._admitted(call)
-        except PushDenied as denied:
-            return _denied(denied)
-        try:
-            with self.limits.room.place() as place:
-                return _reply(await self._received(call, door, place, read))
-        except NoRoom:
-            return self._no_room(call, door)
+        return await self._placed(call, lambda door, place: self._received(call, door, place, read))
 
     async def whole(self, call: Call, body: bytes) -> Reply:
         """A push that is there already, with its body. Finished even if nobody waits for the answer any more."""
+        return await self._placed(call, lambda door, place: self._taken(call, door, place, body))
+
+    async def _placed(self, call: Call, take: Callable[[Door, Place], Awaitable[PushAnswer]]) -> Reply:
+        """`take` for one who may, in a place of its own."""
         try:
             door = self._admitted(call)
         except PushDenied as denied:
             return _denied(denied)
         try:
             with self.limits.room.place() as place:
-                if len(body) > self.limits.max_body_bytes:
-                    return _reply(self._too_large(call, door))
-                place.grow(len(body))
-                return _reply(await self.doors.take(door, self._pushed(call, body)))
+                return _reply(await take(door, place))
         except NoRoom:
             return self._no_room(call, door)
+
+    async def _taken(self, call: Call, door: Door, place: Place, body: bytes) -> PushAnswer:
+        """Raises NoRoom."""
+        if len(body) > self.limits.max_body_bytes:
+            return self._too_large(call, door)
+        place.grow(len(body))
+        return await self.doors.take(door, self._pushed(call, body))
 
     def _admitted(self, call: Call) -> Door:
         """Raises PushDenied."""
