@@ -47,6 +47,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.house = Household(folder, Broker(folder), random.Random(1))
         self.gas, self.flats, self.shop, self.log = Records(), Records(), Records(), Log()
+        # in the place of clouds, listener and state database: what a gateway did, as a test bends it
         self.house.gas, self.house.flats, self.house.shop = self.gas, self.flats, self.shop  # type: ignore[assignment]
         self.house.listener = self.log  # type: ignore[assignment]
         self.journal: dict[str, str] = {}

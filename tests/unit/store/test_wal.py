@@ -65,8 +65,12 @@ def test_full_disk_gets_the_room_of_the_log_not_more_often_than_it_helps(
     assert db.execute("SELECT length(body) FROM t").fetchone() == (MIB,)
 
 
-def test_a_closed_file_is_nobodys_trouble(db: sqlite3.Connection) -> None:
+def test_a_closed_file_is_nobodys_trouble(db: sqlite3.Connection, tmp_path: Path) -> None:
     log = WriteAheadLog(db)
+    write(db, 2)
     db.close()
     log.fit(tight=True)
     log.give_back(1.0)
+    again = sqlite3.connect(tmp_path / "state.db")
+    assert again.execute("SELECT length(body) FROM t").fetchone() == (MIB,)
+    again.close()

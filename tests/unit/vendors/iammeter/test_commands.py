@@ -415,3 +415,6 @@ def test_the_latest_month_ends_today(account: Account) -> None:
     oldest = (NOW - timedelta(days=31)).date().isoformat()
     account.admit("history", {"start": oldest, "end": "2026-03-04"}, device=device)
     account.admit("power_analysis", {"start": oldest}, device=device)
+    before = (NOW - timedelta(days=32)).date().isoformat()
+    with pytest.raises(Rejection, match="latest month"):
+        account.admit("power_analysis", {"start": before}, device=device)
