@@ -118,7 +118,8 @@ class Backfilling:
                 where = f"{self._configuration.mqtt.host}:{self._configuration.mqtt.port}"
                 raise NoBroker(f"cannot connect to the broker at {where}: {refused or 'it does not answer'}")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ready.wait(), 0.2)
+                async with asyncio.timeout(0.2):
+                    await ready.wait()
 
     async def learn_devices(self, accounts: Sequence[str]) -> Mapping[str, str]:
         """Asks the vendors of these accounts for their devices where none is known; says what went wrong, by account.

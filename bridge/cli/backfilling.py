@@ -113,7 +113,8 @@ async def _read(
     while progress.open and not stop.is_set():
         line.show(progress, note="" if work.connected else "the broker is away")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_S)
+            async with asyncio.timeout(LOOK_S):
+                await stop.wait()
         progress = await work.progress(ref)
     line.show(progress, last=True)
     if progress.open:

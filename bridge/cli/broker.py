@@ -19,6 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from bridge.cli.failures import Failure, read_configuration
 from bridge.config import Configuration
+from bridge.mqtt.cancelling import heeding
 from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.writing import guard_writing
 
@@ -98,7 +99,7 @@ class Line:
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Raises Failure that names the topic which the broker refuses, MqttError."""
-        codes = await self._client.subscribe([(topic, 1) for topic in topics])
+        codes = await heeding(self._client.subscribe([(topic, 1) for topic in topics]))
         for topic, code in zip(topics, codes, strict=False):
             if _number(code) >= REFUSED_FROM:
                 raise Failure(
@@ -107,7 +108,7 @@ class Line:
 
     async def publish(self, topic: str, payload: bytes, properties: Properties | None) -> None:
         """QoS 1, never retained; the broker has it when this returns. Raises Failure, MqttError."""
-        await self._client.publish(topic, payload, qos=1, properties=properties)
+        await heeding(self._client.publish(topic, payload, qos=1, properties=properties))
         if self._reason >= REFUSED_FROM:
             raise Failure(
                 f"the broker does not let this user publish to {topic} (reason 0x{self._reason:02x}): "
@@ -123,7 +124,7 @@ async def connected(settings: MqttSettings, purpose: str) -> AsyncIterator[Line]
         yield Line(client, protocol)
     finally:
         with contextlib.suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
+            await heeding(client.__aexit__(None, None, None))
 
 
 async def _connect(settings: MqttSettings, purpose: str) -> tuple[aiomqtt.Client, int]:
@@ -155,7 +156,7 @@ async def _enter(settings: MqttSettings, purpose: str, protocol: int) -> aiomqtt
         logger=_quiet(),
     )
     guard_writing(client)
-    await client.__aenter__()
+    await heeding(client.__aenter__())
     return client
 
 

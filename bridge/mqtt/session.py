@@ -24,6 +24,7 @@ from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.errors import StoreError
 from bridge.mqtt.arrivals import RECEIVE_MAXIMUM, Admit, Arrivals
+from bridge.mqtt.cancelling import heeding
 from bridge.mqtt.connection import WORDS, Connection, code_of, described, drop, ended, is_reset, read_connack
 from bridge.mqtt.fast import FastClient
 from bridge.mqtt.publisher import Publisher
@@ -126,7 +127,7 @@ class Session:
             await self._subscribe(connection, new)
             old = [topic for account in gone for topic in self._topics.commands(account)]
             if old:
-                await connection.client.unsubscribe(old)
+                await heeding(connection.client.unsubscribe(old))
 
     async def stop(self) -> None:
         """Says `offline` and goes. What is unconfirmed stays in the outbox. A broker that takes no more messages
@@ -266,7 +267,7 @@ class Session:
         connection.paho.on_disconnect = disconnected
         guard_writing(client)
         try:
-            await client.__aenter__()
+            await heeding(client.__aenter__())
         except BaseException:
             drop(connection)  # else a broker that wakes up later would find us connected twice
             raise
@@ -307,9 +308,10 @@ class Session:
         for start in range(0, len(topics), 50):
             some = topics[start : start + 50]
             if connection.protocol == 5:
-                codes = await connection.client.subscribe([(topic, options) for topic in some])
+                asking = connection.client.subscribe([(topic, options) for topic in some])
             else:
-                codes = await connection.client.subscribe([(topic, options.QoS) for topic in some])
+                asking = connection.client.subscribe([(topic, options.QoS) for topic in some])
+            codes = await heeding(asking)
             for topic, code in zip(some, codes, strict=False):
                 if code_of(code) >= 0x80:
                     log.error("mqtt.subscription_refused", extra={"topic": topic, "reason": str(code)})
