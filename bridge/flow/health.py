@@ -202,12 +202,16 @@ class AccountHealth:
         self.on_auth_failed(account, message)
 
     def _until(self, state: AccountState, error: RateLimited) -> str:
-        """The error, and when it ends; the same end as before where only the moment of telling differs."""
+        """The error, and when it ends; what was said before where the end is the same: who finds the limit used up
+        while it lasts has nothing to add."""
         if error.retry_after_s < RATE_TOLD_FROM_S:
+            state.limited_until = None
             return error.message
         until = self._clock.now() + timedelta(seconds=error.retry_after_s)
         if state.limited_until is None or abs(until - state.limited_until) > SAME_END:
             state.limited_until = until
+        elif state.word == "rate_limited":
+            return state.message
         at = state.limited_until.replace(microsecond=0) + timedelta(seconds=1)
         return f"{error.message}; again from {rfc3339(at)}"
 

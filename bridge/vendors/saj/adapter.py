@@ -46,7 +46,9 @@ class SajAdapter:
         self._api = SajApi(settings, kit, self._auth, self._throttle)
         self._inventory = Inventory(settings, kit, self._api, self._notes)
         self._reader = Reader(settings, kit, self._api, self._inventory, self._notes)
-        self._past = Past(self._api, self._inventory, self._notes, settings.zone, kit.clock, _vendor_id)
+        self._past = Past(
+            self._api, self._inventory, self._notes, settings.zone, kit.clock, kit.policy, _vendor_id
+        )
         self._execution = Execution(settings, kit, self._api, self._auth, self._inventory)
         self._patience = Patience(kit.clock.monotonic)
         self._device_commands = device_commands(self._in_reach)

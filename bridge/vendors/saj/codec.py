@@ -1,7 +1,8 @@
 """Plants, inverters and their values as devices and observations (page saj, section 7). Pure: no I/O, no clock.
 
 Units: plant powers and peak powers kW → W, CO₂ t → kg; everything else is ours already (METRICS, rule 2). A value
-that is missing, empty or no number is left out. Nothing here raises: what cannot be read is not there.
+that is missing, empty or no number is left out. Nothing here raises: what cannot be read is not there. Readings keep
+what they are given; who may not publish customer data gives none (`privacy.published`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from bridge.domain.account import AccountPolicy
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.observation import Availability, Observation, Origin, Reading, Value, Words
 from bridge.domain.text import Json, word_of
+from bridge.vendors.saj.privacy import without_private
 from bridge.vendors.saj.wire import Row, bucket_start, fields, instant, measured, offset, rows, text, whole
 
 STATUS_WORDS: Mapping[int, str] = {
@@ -165,14 +167,8 @@ def _present(row: Json) -> dict[str, Json]:
 def _sorted_out(row: Row, used: frozenset[str]) -> tuple[dict[str, Json], dict[str, Json]]:
     """What is left for `vendor_info`, as sent, and what of it is customer data (METRICS 1.9)."""
     rest = {key: value for key, value in row.items() if key.lower() not in used}
-    private = {key: value for key, value in rest.items() if is_private(key)}
-    return {key: value for key, value in rest.items() if key not in private}, private
-
-
-def is_private(key: str) -> bool:
-    """Whether a field tells about people: users, and the organisations and contacts of a plant."""
-    key = key.lower()
-    return key == "user_id" or key.startswith("c_user") or key.endswith(("organization", "contact"))
+    public = without_private(rest)
+    return public, {key: value for key, value in rest.items() if public.get(key) != value}
 
 
 def zone_of(data: Json) -> tzinfo | None:
@@ -225,7 +221,7 @@ def plant_reading(
         origin,
         metrics,
         observed_at=observed_at,
-        extra={key: value for key, value in extra.items() if not is_private(key)},
+        extra=extra,
     )
 
 
@@ -242,11 +238,7 @@ def inverter_reading(
     if not metrics:
         return None
     used = _INVERTER.keys() | {"time"}
-    extra = {
-        name: value
-        for name, value in _present(row).items()
-        if name.lower() not in used and not is_private(name)
-    }
+    extra = {name: value for name, value in _present(row).items() if name.lower() not in used}
     return Reading(
         key,
         received_at,

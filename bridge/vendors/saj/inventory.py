@@ -15,6 +15,7 @@ from bridge.vendors.saj import codec, wire
 from bridge.vendors.saj.api import PER_PAGE, SajApi
 from bridge.vendors.saj.codec import Inverter, Plant
 from bridge.vendors.saj.notes import Notes
+from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.settings import SajSettings
 from bridge.vendors.saj.wire import Page, Row
 
@@ -87,9 +88,7 @@ class Inventory:
             told = await self.api.plant_details(plant_id, lane)
         except Refused:
             return None
-        data = told.data if isinstance(told.data, dict) else {}
-        if not self.kit.policy.customer_data:
-            data = {key: value for key, value in data.items() if not codec.is_private(key)}
+        data = published(told.data, self.kit.policy) if isinstance(told.data, dict) else {}
         kept = {"at": int(told.received_at.timestamp()), "data": data}
         self._details[plant_id] = kept
         await self.kit.vault.put(f"details:{plant_id}", kept)

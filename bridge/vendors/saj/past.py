@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
+from bridge.domain.account import AccountPolicy
 from bridge.domain.command import Order
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import Rejection
@@ -25,6 +26,7 @@ from bridge.vendors.saj.api import PER_PAGE, Request, SajApi
 from bridge.vendors.saj.inventory import Inventory
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.params import moment
+from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.settings import REQUESTS
 
 WINDOW_DAYS = 6
@@ -52,6 +54,7 @@ class Past:
     notes: Notes
     default_zone: tzinfo
     clock: Clock
+    policy: AccountPolicy
     vendor_id: VendorId
 
     def reach(self, device: Device) -> Reach:
@@ -127,7 +130,8 @@ class Past:
                 spans, start_id, pages, page = spans[1:], None, page, 0
                 complete = _end_of(until, UTC, zone) if spans else period.end
             day = spans[0][0] if spans else until
-            records = codec.inverter_records(device.native_id, told.data, UTC, told.received_at)
+            shown = published(told.data, self.policy)
+            records = codec.inverter_records(device.native_id, shown, UTC, told.received_at)
             yield HistoryStep(
                 _within(period, records),
                 {"day": day.isoformat(), "start_id": start_id, "done": done, "end": not spans},

@@ -8,14 +8,16 @@ from datetime import timedelta
 
 from bridge.domain.errors import Refused
 from bridge.domain.observation import Availability, Batch, Observation, Origin, Reading, Words
+from bridge.domain.text import Json
 from bridge.pace.limits import Lane
 from bridge.ports import PollTask
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.saj import alarms, codec, wire
 from bridge.vendors.saj.alarms import Scan
-from bridge.vendors.saj.api import PER_PAGE, SajApi
+from bridge.vendors.saj.api import PER_PAGE, SajApi, Told
 from bridge.vendors.saj.inventory import Inventory
 from bridge.vendors.saj.notes import Notes
+from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.settings import SajSettings
 
 ALARMS, EVENTS = "alarms", "events"
@@ -65,7 +67,7 @@ class Reader:
                 raise
             return codec.rated_power(rated, self.kit.clock.now())
         zone = await self.inventory.zone(plant_id)
-        reading = codec.plant_reading(plant_id, told.data, zone, told.received_at, Origin.POLL)
+        reading = codec.plant_reading(plant_id, self._published(told), zone, told.received_at, Origin.POLL)
         seen: list[Seen] = [] if reading is None else [reading]
         if rated is not None and (reading is None or "peak_power" not in reading.metrics):
             seen = [*codec.rated_power(rated, told.received_at), *seen]
@@ -84,11 +86,11 @@ class Reader:
         zone = await self.inventory.zone(plant_id or None)
         local = self.kit.clock.now().astimezone(zone)
         told = await self.api.latest(device_id, local.date(), lane)
-        reading = codec.latest_reading(key, told.data, zone, told.received_at)
+        reading = codec.latest_reading(key, self._published(told), zone, told.received_at)
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
         if reading is None and (local - midnight < _AFTER_MIDNIGHT or self.notes.is_first_look(key)):
             told = await self.api.latest(device_id, local.date() - timedelta(days=1), lane)
-            reading = codec.latest_reading(key, told.data, zone, told.received_at)
+            reading = codec.latest_reading(key, self._published(told), zone, told.received_at)
         if reading is not None:
             self.notes.measured(reading)
         fresh = self.notes.is_fresh(key, told.received_at, self.settings.stale_after)
@@ -106,7 +108,7 @@ class Reader:
         make = alarms.as_alarm if kind == ALARMS else alarms.as_event
         while (number := scan.next_page()) is not None:
             told = await self.api.occurrences(_ENDPOINTS[kind], device_id, number, Lane.ALARMS)
-            page = wire.page_of(told.data, "alarms")
+            page = wire.page_of(self._published(told), "alarms")
             found = alarms.occurrences_of(
                 page.rows, zone, equal_is_cleared=self.settings.alarm_equal_times == "cleared"
             )
@@ -116,6 +118,9 @@ class Reader:
         position = scan.finished().as_json()
         if position != kept:
             await self.kit.vault.put(vault_key, position)
+
+    def _published(self, told: Told) -> Json:
+        return published(told.data, self.kit.policy)
 
     @staticmethod
     def holds_reading(seen: Sequence[Observation]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from bridge.domain.errors import RateLimited
+from bridge.domain.times import from_unix, rfc3339
 from bridge.pace.limits import Lane, Window
 from bridge.ports import PollTask
 from bridge.vendorkit.http import Use
@@ -46,7 +47,7 @@ class Throttle:
         wait_s = self.kit.http.wait_s(self.uses(operation), lane)
         if lane is not Lane.HISTORY and _PATIENCE_S < wait_s < math.inf:
             raise RateLimited(
-                f"no room for a call before {wait_s:.0f} s have passed",
+                f"no room for a call before {rfc3339(from_unix(math.ceil(self._now_s() + wait_s)))}",
                 retry_after_s=wait_s,
                 operation=operation,
             )

@@ -304,6 +304,19 @@ def test_a_used_up_limit_says_when_it_ends_and_says_the_same_end_each_time(
     assert state(health).message == "too many; again from 2024-01-01T02:01:01Z"
 
 
+def test_who_waits_for_the_end_of_a_used_up_limit_does_not_tell_it_anew(
+    health: AccountHealth, clock: FakeClock
+):
+    health.failed("home", RateLimited("the hour is used up", retry_after_s=3600))
+    first = state(health).message
+    clock.step_wall(60)
+    health.failed("home", RateLimited("no room before 3541 s have passed", retry_after_s=3541))
+    assert state(health).message == first
+    health.succeeded("home")
+    health.failed("home", RateLimited("another reason", retry_after_s=3541))
+    assert state(health).message.startswith("another reason; ")
+
+
 def test_a_list_of_devices_ends_unreachable_but_no_other_trouble(health: AccountHealth):
     health.failed("home", NotSent("no route"))
     health.reached("home")

@@ -322,6 +322,40 @@ async def test_a_position_is_kept_only_when_all_was_taken_in(account: Account) -
     assert [type(one) for one in await account.poll(ALARMS)] == [AlarmMessage] * 3
 
 
+PRIVATE = {"user_id": 7, "c_user_name": "N", "user_name": "N", "wifi_ssid": "S", "WifiSSID": "S", "ownercontact": "C",
+           "Email": "E", "nested": {"ssid": "S", "kept": 1}}  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_customer_data_are_told_only_where_the_account_wants_them(
+    make: Callable[..., Account], wanted: bool
+) -> None:
+    account = make(customer_data=wanted, events=True)
+    account.cloud.will("plant/list", plants({**ONE, **PRIVATE}))
+    account.cloud.will("plant/details", good({**DETAILS, **PRIVATE}))
+    account.cloud.will("device/list", devices({"device_id": 1, "device_sn": SERIAL, **PRIVATE}))
+    account.cloud.will("plant/data", good({"today_energy": 1, **PRIVATE}))
+    account.cloud.will("device/inverter/datasigns", record("2017-06-07T02:55:00Z", **PRIVATE))
+    occurrence = {"alarm_code": "bit1", "start_time": "2017-06-07T02:00:00Z", "status": 0, **PRIVATE}
+    for endpoint in ("alarm", "eventsign"):
+        account.cloud.will(f"device/inverter/{endpoint}", good({"count": "1", "alarms": [occurrence]}))
+    page = {"datas": [{"power": 1, "time": "2017-06-07T01:00:00Z", **PRIVATE}]}
+    account.cloud.will("device/inverter/data", good(page))
+    infos = [one.vendor_info | one.customer_info for one in await account.adapter.inventory()]
+    (overview,) = [one.extra for one in await account.poll(OVERVIEW) if isinstance(one, Reading)]
+    (latest,) = [one.extra for one in await account.poll(LATEST) if isinstance(one, Reading)]
+    (alarm,) = [one.data for one in await account.poll(ALARMS)]
+    (event,) = [one.data for one in await account.poll(f"events:{DEVICE_ID}:{PLANT}")]
+    span = {"start": "2017-06-07T00:00:00Z", "end": "2017-06-07T02:00:00Z"}
+    outcome = await account.run("history", span, INVERTER)
+    told = [*infos, overview, latest, alarm, event, *(one.extra for one in outcome.observations)]
+    assert len(told) == 7
+    for one in told:
+        assert {name: one[name] for name in PRIVATE if name in one} == (
+            PRIVATE if wanted else {"nested": {"kept": 1}}
+        )
+
+
 async def test_reading_a_device_without_data_fails(account: Account) -> None:
     account.cloud.will("device/inverter/datasigns", EMPTY, EMPTY)
     with pytest.raises(Refused) as raised:
