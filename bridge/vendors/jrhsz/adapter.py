@@ -163,6 +163,7 @@ class JrhszAdapter:
 
     async def check(self) -> str:
         """Logs in where there is no token, and reads the first page of the inventory."""
+        await self._session.insist()
         try:
             told = await self._api.ask(INVENTORY.page(1), Lane.COMMAND)
         except Refused as error:

@@ -185,7 +185,7 @@ class JrhszApi:
             await self._wait_longer(query, asking, effect)
             return
         if isinstance(error, AuthFailed):
-            self.session.refuse(error)
+            await self.session.refuse(error)
         raise error
 
     async def _wait_longer(self, query: Query, asking: _Asking, effect: Effect | None) -> None:

@@ -1,7 +1,7 @@
 """The login and its token (page jrhsz, section 2).
 
 Invariant: one login at a time, and none with credentials that the platform refused: 1005 ends it until the account
-is set up anew, 1002 for a quarter of an hour.
+is set up anew, 1002 for a quarter of an hour. A refusal is kept on disk: a restart asks again only some time later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from bridge.vendors.jrhsz.settings import JrhszSettings
 from bridge.vendors.jrhsz.wire import Answer, Encoding, Token, answer_of, body_of, token_of
 
 LOGIN_AGAIN_S = 900.0
+RESTARTED_S = 3600.0
+"""So long after a wrong password a restarted gateway does not try it again: restarts may come in a loop."""
+
 VAULT_KEY = "token"
+REFUSAL_KEY = "refusal"
 
 _LOGIN = "login"
 _MASKABLE_CHARS = 4
@@ -64,11 +68,18 @@ class Session:
             self._token = None
         await self.token()
 
-    def refuse(self, error: AuthFailed) -> None:
+    async def refuse(self, error: AuthFailed) -> None:
         """The platform refuses the credentials: no login before it makes sense."""
         self._refusal = error
         wait_s = math.inf if error.native_code == WRONG_PASSWORD else LOGIN_AGAIN_S
         self._refused_until = self._clock.monotonic() + wait_s
+        kept = {"of": self._fingerprint(), "code": error.native_code, "message": error.message}
+        await self._vault.put(REFUSAL_KEY, {**kept, "at": int(self._clock.now().timestamp())})
+
+    async def insist(self) -> None:
+        """A person wants to know now: a refusal that an earlier process met is tried once more."""
+        await self._load()
+        self._refusal = None
 
     def masked(self, text: str) -> str:
         """A text of the platform without our secrets, should it echo them."""
@@ -83,15 +94,31 @@ class Session:
     async def _obtain(self) -> Token:
         """The token of an earlier process, if it belongs to these credentials and still lives, else a new one."""
         if not self._loaded:
-            self._loaded = True
-            kept = await self._vault.get(VAULT_KEY)
-            token = _token_from(kept, self._fingerprint())
-            if token is not None:
-                self.encoding = "form" if kept.get("encoding") == "form" else self.encoding
-                if self._clock.now() < token.renew_at:
-                    self._token = token
-                    return token
+            await self._load()
+            if self._token is not None:
+                return self._token
         return await self._log_in()
+
+    async def _load(self) -> None:
+        self._loaded = True
+        kept = await self._vault.get(VAULT_KEY)
+        token = _token_from(kept, self._fingerprint())
+        if token is not None:
+            self.encoding = "form" if kept.get("encoding") == "form" else self.encoding
+            if self._clock.now() < token.renew_at:
+                self._token = token
+        self._load_refusal(await self._vault.get(REFUSAL_KEY))
+
+    def _load_refusal(self, kept: Json) -> None:
+        if not isinstance(kept, dict) or kept.get("of") != self._fingerprint():
+            return
+        code, message, at_s = kept.get("code"), kept.get("message"), kept.get("at")
+        if not isinstance(message, str) or not isinstance(at_s, int):
+            return
+        rest_s = RESTARTED_S if code == WRONG_PASSWORD else LOGIN_AGAIN_S
+        left_s = min(rest_s, at_s + rest_s - self._clock.now().timestamp())
+        self._refusal = AuthFailed(message, operation=_LOGIN, native_code=code)
+        self._refused_until = self._clock.monotonic() + left_s
 
     async def _log_in(self) -> Token:
         refusal = self._refusal
@@ -105,7 +132,7 @@ class Session:
                 raise error_of(answer.code, self.masked(answer.message), _LOGIN)
             token = token_of(answer, received_at)
         except AuthFailed as error:
-            self.refuse(error)
+            await self.refuse(error)
             raise
         except LostAnswer as error:
             raise NotSent(f"the login brought no answer: {error.message}", operation=_LOGIN) from error
@@ -140,6 +167,8 @@ class Session:
         return answer_of(reply.body, _LOGIN), reply.received_at
 
     async def _keep(self, token: Token) -> None:
+        if await self._vault.get(REFUSAL_KEY) is not None:
+            await self._vault.put(REFUSAL_KEY, None)
         await self._vault.put(
             VAULT_KEY,
             {

@@ -16,7 +16,8 @@ BACKOFF_MAX_S = 60.0
 _TEXT_CHARS = 200
 _MEANING = {
     UNKNOWN_ACCOUNT: "the account does not exist, or has no API permission",
-    WRONG_PASSWORD: "the password is refused; it is not tried again before a restart or a new configuration",
+    WRONG_PASSWORD: "the password is refused; it is not tried again before a new configuration, "
+    "or a restart an hour later",
     NO_TOKEN: "the platform does not know the token that it just gave",
     TOKEN_EXPIRED: "the platform calls the token expired that it just gave",
     MISSING_PARAMETER: "the platform misses a parameter; perhaps body_encoding is wrong",

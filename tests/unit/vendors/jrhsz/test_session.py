@@ -156,6 +156,62 @@ async def test_an_unknown_account_is_tried_again_after_a_quarter_of_an_hour(acco
     assert account.cloud.words == ["login", "login", "readMeter"]
 
 
+@pytest.mark.parametrize(("code", "rest_s"), [(1002, 900), (1005, 3600)])
+async def test_a_restart_is_no_way_round_a_refusal(
+    make: Callable[..., Account], code: int, rest_s: int
+) -> None:
+    first = make()
+    first.cloud.logins = [{"code": code, "msg": f"no: {PASSWORD}"}]
+    with pytest.raises(AuthFailed):
+        await ask(first)
+    assert PASSWORD not in str(first.vault.kept)
+    for seconds in (1.0, rest_s - 1.0):
+        again = make(vault=first.vault)
+        again.clock.seconds = seconds
+        with pytest.raises(AuthFailed) as raised:
+            await ask(again)
+        assert raised.value.native_code == code
+        assert again.cloud.words == []
+    later = make(vault=first.vault)
+    later.clock.seconds = rest_s
+    later.cloud.will(rows())
+    await ask(later)
+    assert later.cloud.words == ["login", "readMeter"]
+    assert "refusal" not in first.vault.kept
+
+
+async def test_a_refusal_ends_with_other_credentials(make: Callable[..., Account]) -> None:
+    first = make()
+    first.cloud.logins = [{"code": 1005}]
+    with pytest.raises(AuthFailed):
+        await ask(first)
+    second = make(vault=first.vault, password="FAKE-ANOTHER-0000")
+    second.cloud.will(rows())
+    await ask(second)
+    assert second.cloud.words == ["login", "readMeter"]
+
+
+@pytest.mark.parametrize("kept", ["x", {}, {"of": 1}, {"of": "0", "code": 1005}])
+async def test_a_damaged_refusal_in_the_vault_holds_nobody_up(account: Account, kept: Any) -> None:
+    account.vault.kept["refusal"] = kept
+    account.cloud.will(rows())
+    await ask(account)
+    assert account.cloud.words == ["login", "readMeter"]
+
+
+async def test_a_person_who_checks_the_connection_may_try_refused_credentials(
+    make: Callable[..., Account],
+) -> None:
+    first = make()
+    first.cloud.logins = [{"code": 1005}]
+    with pytest.raises(AuthFailed):
+        await ask(first)
+    second = make(vault=first.vault)
+    second.cloud.will(rows())
+    await second.adapter.check()
+    assert second.cloud.words == ["login", "meterList"]
+
+
 async def test_refused_credentials_on_any_end_point_stop_the_logins(account: Account) -> None:
     account.cloud.will({"code": 1005}, {"code": 1007})
     with pytest.raises(AuthFailed):
