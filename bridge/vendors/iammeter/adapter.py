@@ -44,7 +44,9 @@ class IammeterAdapter:
         notes = Notes(kit.clock.monotonic)
         self._latest = Latest(self._api, notes, settings.share_latest_budget)
         self._inventory = Inventory(self._api, notes, settings, kit)
-        self._zones = Zones(notes, settings.timezone, self._inventory.meters_of)
+        self._zones = Zones(
+            notes, settings.timezone, self._inventory.meters_of, self._inventory.neighbours_of
+        )
         self._polling = Polling(self._api, self._latest, notes, self._zones, settings, kit)
         self._execution = Execution(self._api, self._latest, self._inventory, self._zones, settings, kit)
         self._past = Past(self._api, self._latest, self._zones, settings, kit)

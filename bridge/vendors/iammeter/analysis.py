@@ -135,18 +135,34 @@ def _gap(item: Json, zone: tzinfo) -> Gap | None:
     end = _first(item, lambda key, value: time_of(value) if "end" in key else None)
     if start is None or end is None:
         return None
-    return Gap(utc_of(start, zone), utc_of(end, zone), _minutes(item, start, end))
+    told = _minutes(item)
+    since, until = _bounds(start, end, told, zone)
+    return Gap(since, until, int((until - since).total_seconds() // 60) if told is None else told)
 
 
-def _minutes(item: Mapping[str, Json], start: datetime, end: datetime) -> Any:
-    """The duration as sent, under a known name or as the only number; else whole minutes of the bounds."""
+def _bounds(start: datetime, end: datetime, minutes: Any, zone: tzinfo) -> tuple[datetime, datetime]:
+    """Both in UTC. An hour that the clocks show twice is told by the duration; without one, the end is not before
+    the start."""
+    readings = [
+        (utc_of(start.replace(fold=first), zone), utc_of(end.replace(fold=last), zone))
+        for first in (0, 1)
+        for last in (0, 1)
+    ]
+    return min(readings, key=lambda bounds: _error_min(bounds, minutes))
+
+
+def _error_min(bounds: tuple[datetime, datetime], minutes: Any) -> tuple[bool, int]:
+    apart = int((bounds[1] - bounds[0]).total_seconds() // 60)
+    return apart < 0, 0 if minutes is None else abs(apart - int(minutes))
+
+
+def _minutes(item: Mapping[str, Json]) -> Any:
+    """The duration as sent, under a known name or as the only number; None where nothing tells it."""
     named = _first(item, lambda key, value: number(value) if key in _DURATION else None)
     if named is not None:
         return named
     numbers = [found for value in item.values() if (found := number(value)) is not None]
-    if len(numbers) == 1:
-        return numbers[0]
-    return int((end - start).total_seconds() // 60)
+    return numbers[0] if len(numbers) == 1 else None
 
 
 def _first(item: Mapping[str, Json], read: Callable[[str, Json], Any]) -> Any:

@@ -63,11 +63,12 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site of the inventory; `id` as text."""
+    """A site of the inventory; `id` as text, `sent_id` as the vendor sent it."""
 
     id: str
     name: str | None
     meters: tuple[Meter, ...]
+    sent_id: Json = None
 
 
 def sample(item: Mapping[str, Json], layout: Layout | None) -> Sample:
@@ -139,7 +140,8 @@ def sites(data: Json) -> list[Site]:
             if sn is not None and sn not in seen:
                 seen.add(sn)
                 meters.append(Meter(sn, _text(entry.get("name"))))
-        found.append(Site(_text(item.get("id")) or "", _text(item.get("name")), tuple(meters)))
+        sent_id = item.get("id")
+        found.append(Site(_text(sent_id) or "", _text(item.get("name")), tuple(meters), sent_id))
     return found
 
 
@@ -147,7 +149,7 @@ def devices(found: Sequence[Site], policy: AccountPolicy, *, with_sites: bool) -
     """The meters of the sites, and with `with_sites` the sites themselves as solar plants."""
     listed: list[Device] = []
     for site in found:
-        site_info: dict[str, Json] = {"site_id": site.id} if site.id else {}
+        site_info: dict[str, Json] = {"site_id": site.sent_id} if site.id else {}
         customer = {"site_name": site.name} if site.name else {}
         if with_sites and site.id:
             listed.append(

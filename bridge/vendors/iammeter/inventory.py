@@ -72,6 +72,12 @@ class Inventory:
         found = self._kept.sites if self._kept is not None else ()
         return [meter.sn for one in found if one.id == site for meter in one.meters]
 
+    def neighbours_of(self, sn: str) -> Sequence[str]:
+        """The serial numbers of all meters of a meter's site as last seen."""
+        found = self._kept.sites if self._kept is not None else ()
+        at = next((one for one in found if any(meter.sn == sn for meter in one.meters)), None)
+        return [meter.sn for meter in at.meters] if at is not None else []
+
     async def _ask(self) -> tuple[Site, ...]:
         """Not asked again too soon after a failure: each attempt counts."""
         if self._trouble is not None and self._notes.rest_s(SITES) > 0:

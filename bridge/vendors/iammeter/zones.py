@@ -16,11 +16,13 @@ OFFSET = "utc_offset_minutes"
 
 @dataclass(frozen=True, slots=True)
 class Zones:
-    """`name` is the account's `timezone`, `meters_of` tells the serial numbers of a site's meters."""
+    """`name` is the account's `timezone`; `meters_of` tells the serial numbers of a site's meters, `neighbours_of`
+    those of all meters at the site of one."""
 
     notes: Notes
     name: str | None
     meters_of: Callable[[str], Sequence[str]]
+    neighbours_of: Callable[[str], Sequence[str]]
 
     def of_meter(self, device: Device) -> tzinfo | None:
         """The zone in which the meter's site counts days; None while nothing told it."""
@@ -29,17 +31,23 @@ class Zones:
         return _fixed(self.offset_min(device))
 
     def offset_min(self, device: Device) -> int | None:
-        """The offset that the meter's samples showed last, also before a restart."""
+        """The offset that the meter's samples showed last, also before a restart; else what those of another meter
+        of its site show."""
         found = self.notes.offset_min(device.native_id)
+        if found is not None:
+            return found
         told = device.vendor_info.get(OFFSET)
-        return told if found is None and isinstance(told, int) else found
+        return told if isinstance(told, int) else self._shown_by(self.neighbours_of(device.native_id))
 
     def of_site(self, site: str) -> tzinfo | None:
         """The same for a site."""
         if self.name is not None:
             return ZoneInfo(self.name)
-        offsets = (self.notes.offset_min(sn) for sn in self.meters_of(site))
-        return _fixed(next((offset for offset in offsets if offset is not None), None))
+        return _fixed(self._shown_by(self.meters_of(site)))
+
+    def _shown_by(self, meters: Sequence[str]) -> int | None:
+        offsets = (self.notes.offset_min(sn) for sn in meters)
+        return next((offset for offset in offsets if offset is not None), None)
 
 
 def _fixed(offset_min: int | None) -> tzinfo | None:

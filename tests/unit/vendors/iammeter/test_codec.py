@@ -176,7 +176,7 @@ def test_the_inventory_has_sites_and_meters() -> None:
         (SN, "Grid meter", SN, DeviceKind.ELECTRICITY_METER),
         ("E5F6A7B8", "Inverter meter", "E5F6A7B8", DeviceKind.ELECTRICITY_METER),
     ]
-    assert {str(one.vendor_info) for one in devices} == {"{'site_id': '12345'}"}
+    assert {str(one.vendor_info) for one in devices} == {"{'site_id': 12345}"}
     assert {str(one.customer_info) for one in devices} == {"{'site_name': 'Demo site'}"}
     plants = [
         one for one in codec.devices(found, POLICY, with_sites=True) if one.kind is DeviceKind.SOLAR_PLANT

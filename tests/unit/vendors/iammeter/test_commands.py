@@ -14,7 +14,7 @@ from bridge.domain.command import ACK_CODES, Status
 from bridge.domain.errors import LostAnswer, RateLimited, Refused, Rejection
 from bridge.domain.observation import Availability, Event, Origin, Reading
 from bridge.pace.limits import Lane
-from tests.unit.vendors.iammeter.bench import NOTHING, NOW, SN, Account, bad, data, good, latest, raw
+from tests.unit.vendors.iammeter.bench import NOTHING, NOW, SN, SN2, Account, bad, data, good, latest, raw
 
 KNOWN = {"utc_offset_minutes": 60}
 PAST = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-01T12:00:00Z"}
@@ -221,6 +221,15 @@ async def test_the_offset_of_the_site_is_read_where_it_is_not_known(account: Acc
     assert [path.split("?")[0] for path in account.cloud.paths] == [
         f"/site/meterdata2/{SN}", "/site/offlineAnalysis", "/site/offlineAnalysis",
     ]  # fmt: skip
+
+
+async def test_a_meter_without_data_has_the_offset_of_its_site(account: Account) -> None:
+    account.cloud.will(raw("sitelist"), latest(local="2026/3/4 19:59:30"), raw("offlineanalysis"))
+    await account.adapter.inventory()
+    await account.run("read", device=account.device(SN))
+    outcome = await account.run("offline_analysis", device=account.device(SN2))
+    assert outcome.result["gaps"][0]["start"] == "2023-09-04T16:00:00Z"
+    assert account.cloud.paths[-1].startswith(f"/site/offlineAnalysis?sn={SN2}")
 
 
 async def test_the_accounts_time_zone_wins(make: Callable[..., Account]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -156,3 +157,23 @@ def test_an_analysis_without_anything_known_is_a_bad_reply(page: Any) -> None:
         analysis.power_analysis(page)
     with pytest.raises(BadReply):
         analysis.offline_analysis(page, UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "minutes", "utc"),
+    [
+        ("1:50:00", "2:30:00", 40, ("2026-10-24T23:50:00Z", "2026-10-25T00:30:00Z")),
+        ("1:50:00", "2:30:00", 100, ("2026-10-24T23:50:00Z", "2026-10-25T01:30:00Z")),
+        ("2:40:00", "2:10:00", 30, ("2026-10-25T00:40:00Z", "2026-10-25T01:10:00Z")),
+        ("2:40:00", "2:10:00", None, ("2026-10-25T00:40:00Z", "2026-10-25T01:10:00Z")),
+        ("2:40:00", "3:10:00", 30, ("2026-10-25T01:40:00Z", "2026-10-25T02:10:00Z")),
+        ("2:40:00", "3:10:00", 90, ("2026-10-25T00:40:00Z", "2026-10-25T02:10:00Z")),
+        ("2:00:00", "2:59:59", 59, ("2026-10-25T00:00:00Z", "2026-10-25T00:59:59Z")),
+    ],
+)
+def test_the_duration_of_a_gap_tells_which_of_two_equal_hours_is_meant(
+    start: str, end: str, minutes: int | None, utc: tuple[str, str]
+) -> None:
+    gap = {"startTime": f"2026/10/25 {start}", "endTime": f"2026/10/25 {end}", "duration": minutes}
+    found = analysis.offline_analysis({"list": [gap]}, ZoneInfo("Europe/Berlin"))
+    assert [(one["start"], one["end"]) for one in found.result["gaps"]] == [utc]

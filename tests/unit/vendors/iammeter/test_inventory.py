@@ -18,7 +18,7 @@ async def test_the_inventory_lists_the_meters_of_all_sites(account: Account) -> 
     account.cloud.will(raw("sitelist"))
     devices = await account.adapter.inventory()
     assert [one.native_id for one in devices] == [SN, SN2]
-    assert devices[0].vendor_info == {"site_id": "12345"}
+    assert devices[0].vendor_info == {"site_id": 12345}, "as the vendor sent it"
     assert account.cloud.paths == ["/user/sitelist"]
 
 
