@@ -53,13 +53,17 @@ _KILO: Mapping[str, str] = {
     **{f"reactivePower{phase}": f"reactive_power_{phase.lower()}" for phase in "ABC"},
 }
 _CUSTOMER = frozenset({"user_code", "user_name", "house_number"})
+_LIKE_CUSTOMER = frozenset(name.replace("_", "") for name in _CUSTOMER)
 _IDENTITY = frozenset(
     {"project_code", "deviceId", "deviceName", "tableNo", "tableAddress", "tableType", "typeType", "imei"}
 )
-_STATE = frozenset({"onlineAt", "netStatis", "gate", "reading", "readTime"})
-_KNOWN = _IDENTITY | _STATE | {"dosage", "amount", "amout", "type"}
+_KNOWN_METER = _IDENTITY | {"onlineAt", "netStatis", "gate", "type"}
+_KNOWN_STORED = _IDENTITY | {"reading", "readTime"}
+_KNOWN_LATEST = _KNOWN_STORED | {"gate"}
+_KNOWN_CONSUMED = _KNOWN_STORED | {"dosage", "amount", "amout", "type"}
 _KNOWN_HOURLY = _IDENTITY | {"createTime", "freezeTime", *_REGISTERS, *_PLAIN, *_KILO}
 _KNOWN_IMAGE = _IDENTITY | {"imageReadTime", "basicReading"}
+_TYPES = ("tableType", "typeType", "type")
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)\Z", re.ASCII)
 _LARGEST = 10**30
 
@@ -128,7 +132,8 @@ class Codec:
             return []
         if at is None and not register:
             return [Words(table_no, received_at, origin, gate)] if gate else []
-        more = {**(extra or {}), **self._beyond(row, _KNOWN), **raw}
+        said = {} if _said(row.get("gate")) else extra or {}
+        more = {**said, **self._beyond(row, _KNOWN_LATEST), **raw}
         return _readings(table_no, received_at, origin, {**register, **gate}, at, more)
 
     def stored(
@@ -140,7 +145,7 @@ class Codec:
             return []
         metrics = _numbers(row, {"reading": COUNTER[kind]})
         at = self.instant(row.get("readTime"))
-        return _readings(table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN))
+        return _readings(table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN_STORED))
 
     def consumed(
         self, row: Row, kind: DeviceKind, received_at: datetime, origin: Origin
@@ -158,7 +163,7 @@ class Codec:
         )
         metrics |= _numbers(row, {"amount": "cost_interval"})
         at = self.instant(row.get("readTime"))
-        return _readings(table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN))
+        return _readings(table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN_CONSUMED))
 
     def time_of_use(
         self, row: Row, _kind: DeviceKind, received_at: datetime, origin: Origin
@@ -230,9 +235,9 @@ class Codec:
         vendor_info = {
             name: row[name] for name in ("deviceId", "project_code", "imei") if _said(row.get(name))
         }
-        type_sent = row.get("tableType", row.get("typeType"))
-        if _said(type_sent):
-            vendor_info["tableType"] = type_sent
+        sent = [row[name] for name in _TYPES if _said(row.get(name))]
+        if sent:
+            vendor_info["tableType"] = next((one for one in sent if _code(one) == code), sent[0])
         return Device(
             account=self.policy.account,
             vendor=self.policy.vendor,
@@ -243,7 +248,7 @@ class Codec:
             address=_text(row.get("tableAddress")) or None,
             serial=table_no,
             metrics=declared(kind, code),
-            vendor_info=vendor_info | self._beyond(row, _KNOWN),
+            vendor_info=vendor_info | self._beyond(row, _KNOWN_METER),
             customer_info={name: value for name, value in row.items() if _private(name) and _said(value)},
         )
 
@@ -279,11 +284,7 @@ def device_id_of(device: Device) -> str | None:
 
 def type_code_of(row: Row) -> int | None:
     """The type by `tableType`, else `typeType` (Q4), else the `type` of 4.5 (Q14)."""
-    for name in ("tableType", "typeType", "type"):
-        code = number(row.get(name))
-        if isinstance(code, int):
-            return code
-    return None
+    return next((code for name in _TYPES if (code := _code(row.get(name))) is not None), None)
 
 
 def gate_of(row: Row, kind: DeviceKind) -> tuple[dict[str, Value], dict[str, Json]]:
@@ -330,6 +331,11 @@ def _numbers(row: Row, names: Mapping[str, str]) -> dict[str, int | Decimal]:
     return found
 
 
+def _code(value: Json) -> int | None:
+    code = number(value)
+    return code if isinstance(code, int) else None
+
+
 def _text(value: Json) -> str:
     if isinstance(value, bool):
         return ""
@@ -343,5 +349,6 @@ def _said(value: Json) -> bool:
 
 
 def _private(name: str) -> bool:
-    """Customer data (section 8), and what looks like it."""
-    return name in _CUSTOMER or name.startswith("user_")
+    """Customer data (section 8), and what looks like it, however it is spelled."""
+    lower = name.lower()
+    return lower.startswith("user_") or lower.replace("_", "") in _LIKE_CUSTOMER

@@ -119,6 +119,9 @@ def test_customers_are_never_told_of_unless_wanted(
         "user_name": "PRIVATE-2",
         "house_number": "PRIVATE-3",
         "user_x": "PRIVATE-4",
+        "User_Name": "PRIVATE-5",
+        "houseNumber": "PRIVATE-6",
+        "USER_PHONE": "PRIVATE-7",
     }
     row = loads(dumps(sent | {"tableNo": "1", "imageStatus": "x"} | private))
     for one in observed(codec, row, kind):

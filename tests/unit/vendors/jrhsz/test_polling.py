@@ -18,6 +18,7 @@ from bridge.pace.limits import Lane
 from bridge.ports import PollTask
 from bridge.vendors.jrhsz.catalogue import ELECTRICITY, MODELS, WATER
 from bridge.vendors.jrhsz.catalogue import kind_of as kind_of_type
+from bridge.vendors.jrhsz.codec import Codec
 from bridge.vendors.jrhsz.notes import DateStyle
 from tests.unit.vendors.jrhsz.bench import (
     ENERGY,
@@ -99,6 +100,51 @@ async def test_customers_are_kept_apart_and_unknown_fields_kept(make: Callable[.
     }
     assert device.vendor_info["ratio"] == "40"
     assert not device.customer_info.keys() & device.vendor_info.keys()
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        {"tableType": None, "typeType": 15},
+        {"tableType": "", "typeType": "15"},
+        {"tableType": "?", "typeType": "15"},
+    ],
+)
+async def test_a_type_beside_an_empty_table_type_is_not_lost(
+    account: Account, spelled: dict[str, Any]
+) -> None:
+    (device,) = await account.know(listed(ENERGY) | spelled)
+    assert (device.kind, str(device.vendor_info["tableType"])) == (DeviceKind.ELECTRICITY_METER, "15")
+    assert "time_of_use" in {task.key for task in account.adapter.poll_tasks([device])}
+
+
+async def test_a_field_that_only_another_end_point_knows_is_kept(account: Account) -> None:
+    codec = Codec(account.policy, account.settings.zone())
+    at = "2023-07-14 10:00:00"
+    row = {
+        "tableNo": ENERGY,
+        "reading": "5",
+        "readTime": at,
+        "gate": "合闸",
+        "dosage": "1",
+        "netStatis": "在线",
+    }
+    kept = []
+    for decode in (codec.latest, codec.stored, codec.consumed):
+        (one,) = decode(row, DeviceKind.ELECTRICITY_METER, NOW, Origin.POLL)
+        assert isinstance(one, Reading)
+        kept.append(set(one.extra))
+    assert kept == [{"dosage", "netStatis"}, {"dosage", "gate", "netStatis"}, {"gate", "netStatis"}]
+    meter = codec.meter(listed(ENERGY) | {"reading": "5", "readTime": at}, NOW)
+    assert meter is not None
+    assert (meter.device.vendor_info["reading"], meter.device.vendor_info["readTime"]) == ("5", at)
+
+
+async def test_a_gate_that_is_known_now_has_no_unknown_word_beside_it(account: Account) -> None:
+    await account.know(listed(ENERGY, gate="未知"))
+    account.cloud.will(rows(latest(ENERGY, "5", "2023-07-14 10:00:00", gate="合闸")))
+    (reading,) = await account.poll("readings")
+    assert (reading.metrics["switch_state"], reading.extra) == ("on", {})
 
 
 async def test_only_wanted_meters_are_told_of(make: Callable[..., Account]) -> None:
