@@ -112,7 +112,8 @@ class Availability:
     `said` is true where the vendor says it in so many words (then a change is also the event `online` or
     `offline`); false where the gateway concludes it. `at` is the vendor's time of the statement or None; a
     statement older than the last one applied is ignored. `announced`: the statement is itself a message about
-    the change, so the event is due even if the same state was concluded before.
+    the change, so the event is due even if the same state was concluded before. `vendor_code`: the code in which the
+    vendor says it, if it has one.
     """
 
     device: str
@@ -122,6 +123,7 @@ class Availability:
     said: bool
     at: datetime | None = None
     announced: bool = False
+    vendor_code: str = ""
     data: Mapping[str, Json] = field(default_factory=dict)
 
 

@@ -92,6 +92,7 @@ def take_availability(desk: Desk, seen: Availability) -> None:
                 seen.received_at,
                 seen.origin,
                 happened_at=seen.at,
+                vendor_code=seen.vendor_code,
                 data=seen.data,
             ),
         )

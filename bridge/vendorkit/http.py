@@ -54,7 +54,8 @@ class Use:
 class Call:
     """One HTTP request to the vendor. `path` is appended to the account's base URL. `json` is sent as UTF-8 JSON
     with `Content-Type: application/json; charset=utf-8` unless `headers` names another type; `content` is sent as
-    it is. `operation` names the endpoint in metrics and errors. Nothing of it is ever logged but `operation`."""
+    it is. `operation` names the endpoint in metrics and errors. Nothing of it is ever logged but `operation`.
+    `any_status`: the vendor's body decides before the HTTP status, so an answer from 500 on is returned as well."""
 
     operation: str
     method: str
@@ -67,11 +68,12 @@ class Call:
     content: bytes | None = None
     timeout_s: float = 30.0
     base_url: str | None = None
+    any_status: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: any status below 500."""
+    """What came back: any status below 500, or any at all where the call says so."""
 
     status: int
     body: bytes
@@ -204,9 +206,9 @@ class VendorHttp:
 
         With `effect`, `effect.leaving()` is awaited after the slot was granted and right before the request
         leaves; if it raises, the slot is given back. An answer 429 or 503 with `Retry-After` holds everything that
-        counts against the same limits for so long. Raises NotSent, LostAnswer (time-out, reset, HTTP 5xx),
-        RateLimited (429 with `Retry-After`; nothing sent while such a wait lasts longer than PATIENCE_S) or what
-        `leaving` raises.
+        counts against the same limits for so long. Raises NotSent, LostAnswer (time-out, reset, HTTP 5xx unless the
+        call takes `any_status`), RateLimited (429 with `Retry-After`; nothing sent while such a wait lasts longer
+        than PATIENCE_S) or what `leaving` raises.
         """
         uses = [(use.limit, use.key) for use in call.uses]
         self._refuse_waiting(call, uses)
@@ -241,7 +243,7 @@ class VendorHttp:
             self._under_way -= 1
             self._observer(call.operation, outcome, self._clock.monotonic() - started)
         await self._heed(call, answer)
-        if answer.status >= 500:
+        if answer.status >= 500 and not call.any_status:
             raise LostAnswer(
                 f"HTTP status {answer.status}", operation=call.operation, native_code=answer.status
             )

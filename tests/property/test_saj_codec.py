@@ -96,7 +96,7 @@ def test_any_rows_are_read_or_passed_over(rows: list[dict[str, Any]]) -> None:
     plants, inverters = codec.plants_of(rows), codec.inverters_of(rows, ZONE)
     for plant in plants:
         codec.plant_said(plant, NOW)
-        codec.rated_power(plant, NOW)
+        codec.rated_w(plant.row)
         dumps(dict(codec.plant_device(plant, rows[0], POLICY).vendor_info))
     for inverter in inverters:
         codec.inverter_device(inverter, "P", POLICY)

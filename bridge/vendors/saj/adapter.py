@@ -23,6 +23,7 @@ from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.params import ModifyPlant
 from bridge.vendors.saj.past import Past
 from bridge.vendors.saj.patience import Patience
+from bridge.vendors.saj.rated import RatedPower
 from bridge.vendors.saj.reader import ALARMS, EVENTS, Reader
 from bridge.vendors.saj.sealed import Wallet
 from bridge.vendors.saj.settings import REQUESTS, SajSettings
@@ -44,8 +45,9 @@ class SajAdapter:
         self._throttle = Throttle(settings, kit)
         self._auth = Auth(settings, kit, self._throttle)
         self._api = SajApi(settings, kit, self._auth, self._throttle)
-        self._inventory = Inventory(settings, kit, self._api, self._notes)
-        self._reader = Reader(settings, kit, self._api, self._inventory, self._notes)
+        rated = RatedPower(kit)
+        self._inventory = Inventory(settings, kit, self._api, self._notes, rated)
+        self._reader = Reader(settings, kit, self._api, self._inventory, self._notes, rated)
         self._past = Past(
             self._api, self._inventory, self._notes, settings.zone, kit.clock, kit.policy, _vendor_id
         )
@@ -99,7 +101,7 @@ class SajAdapter:
             async for batch in self._run(task):
                 yield batch
         except LostAnswer as error:
-            self._patience.failed(task.key, error.native_code)
+            self._patience.failed(task.key, error)
             raise
         self._patience.succeeded(task.key)
 
@@ -113,7 +115,7 @@ class SajAdapter:
             return Outcome(
                 Status.SUCCEEDED,
                 result={"devices": len(shown)},
-                observations=self._reader.statuses(),
+                observations=await self._reader.statuses(),
                 inventory=shown,
             )
         return await self._read(order.device)

@@ -165,6 +165,7 @@ class SajApi:
             headers=headers,
             content=content,
             timeout_s=self._settings.timeout,
+            any_status=True,
         )
 
     def _in_body(self, request: Request) -> bool:

@@ -180,6 +180,7 @@ class Auth:
             uses=uses,
             lane=lane,
             timeout_s=self.settings.timeout,
+            any_status=True,
         )
         self.throttle.count()
         reply = await self.kit.http.call(call)

@@ -78,11 +78,10 @@ _DEVICE_USED = frozenset({"device_sn", "manufacturer", "model", "last_update_tim
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A record of the plant list (4.4, 4.24). `peak_w` is its rated power in W."""
+    """A record of the plant list (4.4, 4.24)."""
 
     id: str
     status: int | None
-    peak_w: Value | None
     row: Row = field(repr=False)
 
 
@@ -103,8 +102,7 @@ def plants_of(found: Sequence[Row]) -> list[Plant]:
         known = fields(row)
         plant_id = text(known.get("plant_id"))
         if plant_id is not None:
-            peak = _scaled(known.get("peak_power"), 1000)
-            plants.append(Plant(plant_id, whole(known.get("status")), peak, row))
+            plants.append(Plant(plant_id, whole(known.get("status")), row))
     return plants
 
 
@@ -188,16 +186,20 @@ def plant_said(plant: Plant, received_at: datetime) -> list[Observation]:
         received_at=received_at,
         origin=Origin.POLL,
         said=True,
-        data={"status": plant.status},
+        vendor_code=str(plant.status),
+        data={"status": fields(plant.row).get("status")},
     )
     return [words, availability]
 
 
-def rated_power(plant: Plant, received_at: datetime) -> list[Words]:
-    """The rated power of the plant list: only as long as the overview gives none (7.3)."""
-    if plant.peak_w is None:
-        return []
-    return [Words(plant.id, received_at, Origin.POLL, {"peak_power": plant.peak_w})]
+def rated_power(plant_id: str, peak_w: Value, received_at: datetime) -> list[Words]:
+    """The rated power, without a time of its own (rule 7)."""
+    return [Words(plant_id, received_at, Origin.POLL, {"peak_power": peak_w})]
+
+
+def rated_w(data: Json) -> Value | None:
+    """The rated power of a plant in W, as its list or its master data tell it (4.4, 4.5)."""
+    return _scaled(fields(data).get("peak_power"), 1000)
 
 
 def plant_reading(

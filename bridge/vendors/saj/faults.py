@@ -28,6 +28,10 @@ class TokenRefused(AuthFailed):
     """The call was not executed because of its token: a new one may help."""
 
 
+class VendorFault(LostAnswer):
+    """The vendor itself says that it could not serve the call: 10001, or a code that nobody knows."""
+
+
 class EndpointClosed(Refused):
     """This endpoint does not exist, or not for this application. The others go on."""
 
@@ -58,7 +62,7 @@ def error_of(code: int, message: str, operation: str, *, writes: bool) -> Vendor
         return Refused(f"the vendor calls a parameter wrong{words}", operation=operation, native_code=code)
     if code != SERVER_FAULT and writes:
         return Refused(f"the vendor answers with code {code}{words}", operation=operation, native_code=code)
-    return LostAnswer(f"the vendor answers with code {code}{words}", operation=operation, native_code=code)
+    return VendorFault(f"the vendor answers with code {code}{words}", operation=operation, native_code=code)
 
 
 def closed(code: int, message: str, operation: str) -> EndpointClosed:

@@ -16,6 +16,7 @@ from bridge.vendors.saj.api import PER_PAGE, SajApi
 from bridge.vendors.saj.codec import Inverter, Plant
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.privacy import published
+from bridge.vendors.saj.rated import RatedPower
 from bridge.vendors.saj.settings import SajSettings
 from bridge.vendors.saj.wire import Page, Row
 
@@ -30,6 +31,7 @@ class Inventory:
     kit: Kit
     api: SajApi
     notes: Notes
+    rated: RatedPower
     _details: dict[str, dict[str, Json]] = field(default_factory=dict)
 
     async def devices(self, lane: Lane, *, anew: bool = False) -> list[Device]:
@@ -50,6 +52,8 @@ class Inventory:
         found = await all_pages(lambda page: self.api.plants(page, lane), "plant_id")
         plants = codec.plants_of(found)
         self.notes.list_plants(plants, self.kit.clock.now())
+        for plant in plants:
+            self.rated.learn(plant.id, codec.rated_w(plant.row))
         return plants
 
     async def loggers(self, plant_id: str, lane: Lane) -> set[str]:
@@ -77,9 +81,10 @@ class Inventory:
         if anew or not 0 <= now_s - float(kept.get("at", 0)) < DETAILS_FOR_S:
             kept = await self._read_details(plant.id, lane) or kept
         data = kept.get("data")
-        zone = codec.zone_of(data)
-        if zone is not None:
-            self.notes.zones[plant.id] = zone
+        if plant.id not in self.notes.zones:
+            self.notes.note_zone(plant.id, codec.zone_of(data))
+        if not self.rated.knows(plant.id):
+            self.rated.learn(plant.id, codec.rated_w(data))
         return codec.plant_device(plant, data, self.kit.policy)
 
     async def _read_details(self, plant_id: str, lane: Lane) -> dict[str, Json] | None:
@@ -91,6 +96,7 @@ class Inventory:
         data = published(told.data, self.kit.policy) if isinstance(told.data, dict) else {}
         kept = {"at": int(told.received_at.timestamp()), "data": data}
         self._details[plant_id] = kept
+        self.notes.note_zone(plant_id, codec.zone_of(data))
         await self.kit.vault.put(f"details:{plant_id}", kept)
         return kept
 

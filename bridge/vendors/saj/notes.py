@@ -22,6 +22,11 @@ class Notes:
     _updated: dict[str, datetime] = field(default_factory=dict)
     _power: dict[str, Value | None] = field(default_factory=dict)
 
+    def note_zone(self, plant_id: str, zone: tzinfo | None) -> None:
+        """The vendor told a plant's offset from UTC, which changes with daylight saving: the newest word counts."""
+        if zone is not None:
+            self.zones[plant_id] = zone
+
     def list_plants(self, plants: Sequence[Plant], at: datetime) -> None:
         """The plant list was read."""
         self.listed_at, self.untold = at, plants

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bridge.domain.text import Json
-from bridge.vendors.saj.faults import SERVER_FAULT
+from bridge.domain.errors import LostAnswer
+from bridge.vendors.saj.faults import SERVER_FAULT, VendorFault
 
 _SERVER_S = (30.0, 900.0)
 _UNKNOWN_S = (300.0, 3600.0)
-_FIRST_OWN_CODE = 10000
 
 
 @dataclass(slots=True)
@@ -25,12 +24,11 @@ class Patience:
         """Seconds until the task may be tried again, 0 if it may now."""
         return max(0.0, self._until.get(key, 0.0) - self.monotonic())
 
-    def failed(self, key: str, code: Json) -> None:
-        """The vendor answered with this code: 30 s doubling to 15 min for its own faults, 5 to 60 min for codes
-        that nobody knows."""
-        if not isinstance(code, int) or code < _FIRST_OWN_CODE:
+    def failed(self, key: str, error: LostAnswer) -> None:
+        """30 s doubling to 15 min for the vendor's own faults, 5 to 60 min for codes that nobody knows."""
+        if not isinstance(error, VendorFault):
             return
-        first_s, most_s = _SERVER_S if code == SERVER_FAULT else _UNKNOWN_S
+        first_s, most_s = _SERVER_S if error.native_code == SERVER_FAULT else _UNKNOWN_S
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self._until[key] = self.monotonic() + min(most_s, first_s * 2.0 ** min(10, failures))

@@ -18,6 +18,7 @@ from bridge.vendors.saj.api import PER_PAGE, SajApi, Told
 from bridge.vendors.saj.inventory import Inventory
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.privacy import published
+from bridge.vendors.saj.rated import RatedPower
 from bridge.vendors.saj.settings import SajSettings
 
 ALARMS, EVENTS = "alarms", "events"
@@ -37,6 +38,7 @@ class Reader:
     api: SajApi
     inventory: Inventory
     notes: Notes
+    rated: RatedPower
 
     async def plants(self) -> AsyncIterator[Batch]:
         """The plants' status: as the inventory saw it last, read anew where that is too long ago."""
@@ -46,32 +48,34 @@ class Reader:
             await self.inventory.plants(Lane.INVENTORY)
         untold = self.notes.untold
         if untold:
-            yield Batch(self.statuses())
+            yield Batch(await self.statuses())
         if self.notes.untold is untold:  # it was taken in, and no newer list was read meanwhile
             self.notes.untold = ()
 
-    def statuses(self) -> list[Observation]:
-        """The status of the plants that was read and not told yet."""
+    async def statuses(self) -> list[Observation]:
+        """The status and the rated power of the plants that were read and not told yet."""
         at = self.notes.listed_at or self.kit.clock.now()
-        shown = (plant for plant in self.notes.untold if self.kit.policy.exposes(plant.id))
-        return [one for plant in shown for one in codec.plant_said(plant, at)]
+        told: list[Observation] = []
+        for plant in self.notes.untold:
+            if self.kit.policy.exposes(plant.id):
+                told += [*await self.rated.words(plant.id, at), *codec.plant_said(plant, at)]
+        return told
 
     async def plant(self, plant_id: str, lane: Lane, *, refusable: bool = False) -> Sequence[Seen]:
-        """A plant's overview (4.6), and its rated power where the overview does not tell one. `refusable`: a no of the
-        vendor is raised, also where the rated power is known."""
-        rated = self.notes.plants.get(plant_id)
+        """A plant's overview (4.6), and its rated power where no overview told one. `refusable`: a no of the vendor is
+        raised, also where the rated power is known."""
         try:
             told = await self.api.plant_data(plant_id, lane)
         except Refused:
-            if rated is None or refusable:
+            if refusable or not self.rated.knows(plant_id):
                 raise
-            return codec.rated_power(rated, self.kit.clock.now())
+            return await self.rated.words(plant_id, self.kit.clock.now())
+        self.notes.note_zone(plant_id, codec.zone_of(told.data))
         zone = await self.inventory.zone(plant_id)
         reading = codec.plant_reading(plant_id, self._published(told), zone, told.received_at, Origin.POLL)
-        seen: list[Seen] = [] if reading is None else [reading]
-        if rated is not None and (reading is None or "peak_power" not in reading.metrics):
-            seen = [*codec.rated_power(rated, told.received_at), *seen]
-        return seen
+        await self.rated.heed(reading)
+        words = await self.rated.words(plant_id, told.received_at)
+        return words if reading is None else [*words, reading]
 
     async def latest(self, task: PollTask, device_id: str, plant_id: str) -> Batch:
         """An inverter's latest record. At night the next look is later."""

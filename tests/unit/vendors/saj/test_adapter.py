@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import LostAnswer, Refused
+from bridge.domain.errors import LostAnswer, RateLimited, Refused
 from bridge.domain.observation import AlarmMessage, Availability, Event, Origin, Reading, Words
 from bridge.pace.limits import Lane
 from tests.unit.vendors.saj.bench import (
@@ -168,27 +168,46 @@ async def test_the_status_that_the_inventory_saw_is_told_without_a_call(account:
     account.cloud.will("plant/details", good(DETAILS))
     account.cloud.will("device/list", devices())
     await account.adapter.inventory()
-    words, availability = await account.poll("plants")
+    rated, words, availability = await account.poll("plants")
+    assert rated == Words(PLANT, NOW, Origin.POLL, {"peak_power": 2750})
     assert words == Words(PLANT, NOW, Origin.POLL, {"plant_status": "running"})
     assert availability.said
     assert await account.poll("plants") == []
     account.clock.seconds = 3600
     account.cloud.will("plant/list", plants({**ONE, "status": 10}))
-    words, availability = await account.poll("plants")
+    _, words, availability = await account.poll("plants")
     assert words.metrics == {"plant_status": "communication_error"}
+    assert availability.data == {"status": 10}
+    assert availability.vendor_code == "10"
     assert not availability.online
 
 
-async def test_rated_power_counts_only_where_the_overview_has_none(account: Account) -> None:
+async def test_rated_power_counts_until_an_overview_gave_one(account: Account) -> None:
     account.cloud.will("plant/list", plants(ONE))
     await account.poll("plants")
-    account.cloud.will("plant/data", good({"current_power": 1}), body("plant_data"), bad(10005))
+    account.cloud.will("plant/data", bad(10006), good({"current_power": 1}), body("plant_data"))
+    (words,) = await account.poll(OVERVIEW)
+    assert words.metrics == {"peak_power": 2750}
     words, reading = await account.poll(OVERVIEW)
     assert (words.metrics, reading.metrics) == ({"peak_power": 2750}, {"active_power": 1000})
     (reading,) = await account.poll(OVERVIEW)
     assert reading.metrics["peak_power"] == 341420
-    (words,) = await account.poll(OVERVIEW)
-    assert words.metrics == {"peak_power": 2750}
+    account.cloud.will("plant/data", good({"current_power": 1}), bad(10006))
+    (reading,) = await account.poll(OVERVIEW)
+    assert reading.metrics == {"active_power": 1000}
+    assert await account.poll(OVERVIEW) == []
+    again = account.restarted()
+    again.cloud.will("plant/list", plants(ONE))
+    assert not any("peak_power" in getattr(one, "metrics", ()) for one in await again.poll("plants"))
+
+
+async def test_a_plant_listed_without_rated_power_has_that_of_its_master_data(account: Account) -> None:
+    account.cloud.will("plant/list", plants({**ONE, "peak_power": None}))
+    account.cloud.will("plant/details", good({**DETAILS, "peak_power": "2.5"}))
+    account.cloud.will("device/list", devices())
+    await account.adapter.inventory()
+    rated, *_ = await account.poll("plants")
+    assert rated.metrics == {"peak_power": 2500}
 
 
 async def test_an_overview_without_values_is_no_record(account: Account) -> None:
@@ -209,6 +228,15 @@ async def test_the_latest_record_is_asked_for_the_plants_day(account: Account) -
     ]
     assert alive == Availability(SERIAL, True, NOW, Origin.POLL, said=False)
     assert reading.observed_at == datetime(2017, 6, 7, 2, 58, tzinfo=UTC)
+
+
+async def test_the_zone_of_a_plant_without_master_data_is_that_of_its_overview(account: Account) -> None:
+    account.cloud.will("plant/data", good({"current_power": 1, "timezone": "-10:00"}))
+    await account.poll(OVERVIEW)
+    account.cloud.will("device/inverter/datasigns", record("2017-06-06 16:55:00"))
+    _, reading = await account.poll(LATEST)
+    assert reading.observed_at == datetime(2017, 6, 7, 2, 55, tzinfo=UTC)
+    assert account.cloud.asked("device/inverter/datasigns")[0]["end_date"] == "2017-06-06"
 
 
 async def test_of_several_records_the_newest_counts(account: Account) -> None:
@@ -275,7 +303,15 @@ async def test_a_device_list_keeps_an_inverter_on_line(account: Account) -> None
 
 
 async def test_what_the_vendor_cannot_serve_is_asked_for_less_and_less_often(account: Account) -> None:
-    account.cloud.will("plant/data", bad(10001), bad(10001), bad(55555), body("plant_data"))
+    await _is_patient(account, 55555)
+
+
+async def test_a_code_that_nobody_knows_may_be_as_small_as_a_status(account: Account) -> None:
+    await _is_patient(account, 500)
+
+
+async def _is_patient(account: Account, unknown: int) -> None:
+    account.cloud.will("plant/data", bad(10001), bad(10001), bad(unknown), body("plant_data"))
     for wait_s in (30, 60):
         with pytest.raises(LostAnswer):
             await account.poll(OVERVIEW)
@@ -296,6 +332,15 @@ async def test_a_lost_answer_makes_no_pause_of_its_own(account: Account) -> None
         with pytest.raises(LostAnswer):
             await account.poll(OVERVIEW)
     assert await account.poll(OVERVIEW)
+
+
+async def test_a_code_counts_whatever_the_http_status(account: Account) -> None:
+    account.cloud.will("plant/data", httpx.Response(500, json=bad(10012)), body("plant_data"))
+    assert await account.poll(OVERVIEW)
+    assert account.cloud.words == ["accessToken", "plant/data", "accessToken", "plant/data"]
+    account.cloud.will("plant/data", httpx.Response(503, json=bad(10004)))
+    with pytest.raises(RateLimited):
+        await account.poll(OVERVIEW)
 
 
 async def test_equal_times_may_count_as_cleared(make: Callable[..., Account]) -> None:

@@ -45,16 +45,18 @@ def test_vector_2_plants_with_mixed_types() -> None:
     page = wire.page_of(vector("plants"), "plants")
     assert page.is_last(1, 100)
     running, dark = codec.plants_of(page.rows)
-    assert (running.id, running.peak_w, dark.id, dark.peak_w) == ("10000001", 2750, "10000002", 5280)
+    assert [(one.id, codec.rated_w(one.row)) for one in (running, dark)] == [
+        ("10000001", 2750),
+        ("10000002", 5280),
+    ]
     assert codec.plant_said(running, NOW) == [
         Words("10000001", NOW, Origin.POLL, {"plant_status": "running"}),
-        Availability("10000001", True, NOW, Origin.POLL, said=True, data={"status": 1}),
+        Availability("10000001", True, NOW, Origin.POLL, said=True, vendor_code="1", data={"status": 1}),
     ]
     words, availability = codec.plant_said(dark, NOW)
     assert isinstance(words, Words)
     assert isinstance(availability, Availability)
     assert (words.metrics, availability.online) == ({"plant_status": "communication_error"}, False)
-    assert codec.rated_power(running, NOW) == [Words("10000001", NOW, Origin.POLL, {"peak_power": 2750})]
 
 
 def test_vector_3_the_overview_of_a_plant() -> None:
@@ -210,7 +212,7 @@ def test_vector_10_a_plant_among_the_users() -> None:
     page = wire.page_of(vector("plants_as_users"), "plants", "c_user")
     assert page.is_last(1, 20)
     (plant,) = codec.plants_of(page.rows)
-    assert (plant.id, plant.status, plant.peak_w) == ("10000001", 5, 2750)
+    assert (plant.id, plant.status, codec.rated_w(plant.row)) == ("10000001", 5, 2750)
     device = codec.plant_device(plant, {"Longitude": "113.0", "Latitude": "23.0"}, Account().policy)
     assert device.vendor_info["Longitude"] == "113.0"
 
@@ -310,6 +312,9 @@ def test_an_inverter_without_a_serial_number_goes_by_its_device_id() -> None:
         (200, b"[]", LostAnswer),
         (200, b'{"error_code":"x"}', LostAnswer),
         (404, b'{"error_code":0,"data":{}}', EndpointClosed),
+        (500, b'{"error_code":0,"data":{}}', LostAnswer),
+        (502, b"<html>", LostAnswer),
+        (500, b'{"error_code":10003}', RateLimited),
         (400, b'{"error_code":10004}', RateLimited),
         (200, b'{"error_code":10001}', LostAnswer),
         (200, b'{"error_code":10006}', Refused),
