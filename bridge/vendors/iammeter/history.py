@@ -116,8 +116,10 @@ def local_is_first(first: datetime, second: datetime, utc_offset_min: int | None
 
 
 def balance(data: Json, zone: tzinfo) -> list[Bucket]:
-    """`data` of `energyhistory` (4.10), its times taken as local times of the site. Raises WrongShape."""
+    """`data` of `energyhistory` (4.10), its times taken as local times of the site; an hour that comes twice is first
+    the one before the clocks are put back, then the one after. Raises WrongShape."""
     found = []
+    told: set[datetime] = set()
     for item in _list(data):
         if not isinstance(item, dict):
             raise WrongShape("expected buckets that are objects")
@@ -128,6 +130,9 @@ def balance(data: Json, zone: tzinfo) -> list[Bucket]:
         if start is None or not metrics:
             continue
         extra = {key: value for key, value in item.items() if key not in BALANCE and key != "time"}
+        if start in told:
+            start = start.replace(fold=1)
+        told.add(start)
         found.append(Bucket(utc_of(start, zone), metrics, extra))
     return found
 

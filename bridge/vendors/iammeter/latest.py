@@ -13,6 +13,7 @@ from bridge.vendors.iammeter.faults import WrongShape
 from bridge.vendors.iammeter.notes import Notes
 from bridge.vendors.iammeter.requests import Ask
 from bridge.vendors.iammeter.rows import Layout
+from bridge.vendors.iammeter.settings import LATEST_ADVANCED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +26,24 @@ class Latest:
 
     def ask(self, sn: str) -> Ask:
         """The request that `read` would make first."""
-        return requests.latest(sn, advanced=not self.notes.is_only_basic(sn), shared=self.shared)
+        return requests.latest(sn, advanced=not self._is_only_basic(sn), shared=self.shared)
 
     async def read(self, sn: str, lane: Lane) -> tuple[Sample, datetime]:
         """The sample and when it was received. Raises VendorError."""
-        if not self.notes.is_only_basic(sn):
+        if not self._is_only_basic(sn):
             try:
                 return await self._read(sn, lane, Layout.ADVANCED)
             except WrongShape:
-                self.notes.only_basic(sn)
+                self.notes.only_basic(LATEST_ADVANCED, sn)
                 self.api.refuse_waiting(self.ask(sn), lane)
         return await self._read(sn, lane, Layout.BASIC)
 
     async def read_basic(self, sn: str, lane: Lane) -> tuple[Sample, datetime]:
         """As `read`, never with power factor."""
         return await self._read(sn, lane, Layout.BASIC)
+
+    def _is_only_basic(self, sn: str) -> bool:
+        return self.notes.is_only_basic(LATEST_ADVANCED, sn)
 
     async def _read(self, sn: str, lane: Lane, layout: Layout) -> tuple[Sample, datetime]:
         ask = requests.latest(sn, advanced=layout is Layout.ADVANCED, shared=self.shared)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bridge.vendors.iammeter.codec import Sample
-from bridge.vendors.iammeter.settings import HOUR_S
+from bridge.vendors.iammeter.settings import DAY_S, HOUR_S
 
 _REFUSALS = 5
 _RETRY_FIRST_S = 30.0
@@ -23,7 +23,6 @@ class Notes:
         self._losses: dict[str, int] = {}
         self._offsets: dict[str, int] = {}
         self._newest: dict[str, datetime] = {}
-        self._basic: set[str] = set()
 
     def rest(self, key: str, for_s: float) -> None:
         """Nothing of this kind is asked for so long."""
@@ -64,10 +63,11 @@ class Notes:
         """The time of the meter's newest sample."""
         return self._newest.get(sn)
 
-    def only_basic(self, sn: str) -> None:
-        """The advanced latest data of this meter cannot be had: the basic ones are asked for from now on."""
-        self._basic.add(sn)
+    def only_basic(self, operation: str, sn: str) -> None:
+        """The advanced form of this operation cannot be had for the meter: the basic one is asked for, and the advanced
+        one tried again in a day. A fault that passed must not cost the power factor for good."""
+        self.rest(f"{operation}:{sn}", DAY_S)
 
-    def is_only_basic(self, sn: str) -> bool:
-        """Whether that was found out."""
-        return sn in self._basic
+    def is_only_basic(self, operation: str, sn: str) -> bool:
+        """Whether that was found out within the last day."""
+        return self.rest_s(f"{operation}:{sn}") > 0

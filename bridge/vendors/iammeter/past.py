@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from bridge.domain.command import Order
@@ -40,7 +40,6 @@ class Past:
     zones: Zones
     settings: IammeterSettings
     kit: Kit
-    _only_basic: set[str] = field(default_factory=set)
 
     def reach(self, device: Device) -> Reach | None:
         """The latest month of a meter; of a site the vendor names no bound."""
@@ -91,11 +90,11 @@ class Past:
         windows = [(max(since, first), until) for since, until in windows if until >= first]
         done = int(cursor.get("done", 0))
         if cursor.get("basic"):
-            self._only_basic.add(device.native_id)
+            self.latest.notes.only_basic(HISTORY, device.native_id)
         for number, days in enumerate(windows, start=1):
             left = len(windows) - number
-            async for found in self._window(device, period, days, zone):
-                done += 1
+            async for found, calls in self._window(device, period, days, zone):
+                done += calls
                 if found is None:
                     again = {"next": days[0].isoformat(), "done": done, "basic": True}
                     yield HistoryStep((), again, done=done, total=done + left + 1)
@@ -111,23 +110,31 @@ class Past:
 
     async def _window(
         self, device: Device, period: Period, days: Days, zone: tzinfo
-    ) -> AsyncIterator[Sequence[Observation] | None]:
-        """The records of some days; before them None where a request was spent on learning that 4.5 is no use."""
+    ) -> AsyncIterator[tuple[Sequence[Observation] | None, int]]:
+        """The records of some days and the requests they took; before them None where one was spent on learning
+        that 4.5 is no use."""
         if device.kind is DeviceKind.SOLAR_PLANT:
-            yield await self._balance(device, period, days, zone)
+            yield await self._balance(device, period, days, zone), 1
             return
         samples: tuple[list[Sample], datetime] | None = None
-        if device.native_id not in self._only_basic:
+        if not self.latest.notes.is_only_basic(HISTORY, device.native_id):
             samples = await self._advanced(device, period, days)
             if samples is None:
-                yield None
+                yield None, 1
         found, at = samples if samples is not None else await self._basic(device, period, days)
-        yield [
-            one
-            for sample in found
-            if sample.observed_at is not None and period.start <= sample.observed_at < period.end
-            for one in codec.reading(device.native_id, sample, at, Origin.BACKFILL, self.kit.policy)
-        ]
+        beside = _days_beside(found, period, days, zone)
+        for day in beside:
+            more = await self._advanced(device, period, (day, day)) if samples is not None else None
+            found = found + (more or await self._basic(device, period, (day, day)))[0]
+        yield (
+            [
+                one
+                for sample in found
+                if sample.observed_at is not None and period.start <= sample.observed_at < period.end
+                for one in codec.reading(device.native_id, sample, at, Origin.BACKFILL, self.kit.policy)
+            ],
+            1 + len(beside),
+        )
 
     async def _advanced(
         self, device: Device, period: Period, days: Days
@@ -137,7 +144,7 @@ class Past:
             told = await self.api.get(ask, Lane.HISTORY)
             return history.advanced(told.data), told.received_at
         except WrongShape:
-            self._only_basic.add(device.native_id)
+            self.latest.notes.only_basic(HISTORY, device.native_id)
             return None
 
     async def _basic(self, device: Device, period: Period, days: Days) -> tuple[list[Sample], datetime]:
@@ -196,6 +203,27 @@ def _windows(device: Device, period: Period, zone: tzinfo) -> list[Days]:
     )
     last = period.end - timedelta(milliseconds=1)
     return history.chunks(period.start.astimezone(zone).date(), last.astimezone(zone).date(), longest)
+
+
+def _days_beside(found: Sequence[Sample], period: Period, days: Days, zone: tzinfo) -> list[date]:
+    """The days before and after these into which the period reaches, as the records' own offsets show.
+
+    Without a named zone the offset is that of today, and the clocks may have been changed since."""
+    shown = sorted(
+        (sample.observed_at, sample.utc_offset_min)
+        for sample in found
+        if sample.observed_at is not None and sample.utc_offset_min is not None
+    )
+    if not shown:
+        return []
+    first, last = (timezone(timedelta(minutes=minutes)) for _, minutes in (shown[0], shown[-1]))
+    ends = period.end - timedelta(milliseconds=1)
+    beside = []
+    if days[0] == period.start.astimezone(zone).date() > period.start.astimezone(first).date():
+        beside.append(days[0] - _DAY)
+    if days[1] == ends.astimezone(zone).date() < ends.astimezone(last).date():
+        beside.append(days[1] + _DAY)
+    return beside
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:

@@ -283,6 +283,37 @@ async def test_a_long_history_is_read_in_chunks_of_whole_days(account: Account) 
     assert outcome.result == {"records": 2}
 
 
+@pytest.mark.parametrize(
+    ("now_min", "then_min", "span", "asked", "hours"),
+    [
+        (60, 120, ("2026-03-01T12:00:00Z", "2026-03-02T22:30:00Z"), [(1, 2), (3, 3)], [12, 22]),
+        (120, 60, ("2026-03-01T22:30:00Z", "2026-03-02T12:00:00Z"), [(2, 2), (1, 1)], [22, 8]),
+        (60, 60, ("2026-03-01T12:00:00Z", "2026-03-02T22:30:00Z"), [(1, 2)], [12]),
+    ],
+)
+async def test_a_history_from_before_the_clocks_were_changed_has_no_hole(
+    account: Account,
+    now_min: int,
+    then_min: int,
+    span: tuple[str, str],
+    asked: list[tuple[int, int]],
+    hours: list[int],
+) -> None:
+    def page(utc: str) -> dict[str, Any]:
+        local = datetime.fromisoformat(utc) + timedelta(minutes=then_min)
+        return good([record(utc.replace("-", "/"), f"{local:%Y/%m/%d %H:%M:%S}")])
+
+    device = account.device(vendor_info={"utc_offset_minutes": now_min})
+    records = {1: "2026-03-01 22:45:20", 2: "2026-03-02 08:00:20", 3: "2026-03-02 22:15:20"}
+    first = "2026-03-01 12:00:20" if hours[0] == 12 else records[2]
+    account.cloud.will(*[page(first), page(records[asked[-1][0]])][: len(asked)])
+    outcome = await account.run("history", {"start": span[0], "end": span[1]}, device=device)
+    assert [path.partition("?")[2] for path in account.cloud.paths] == [
+        f"startTime=2026-03-0{since}&endTime=2026-03-0{until}&interval=300" for since, until in asked
+    ]
+    assert sorted(one.observed_at.hour for one in outcome.observations) == sorted(hours)
+
+
 async def test_a_cloud_without_named_times_is_asked_for_the_basic_history(account: Account) -> None:
     device = account.device(vendor_info={"utc_offset_minutes": 600})
     row = [230, 1, 172, 13121, 0]

@@ -107,6 +107,12 @@ def test_the_energy_balance_of_a_site() -> None:
     }
 
 
+def test_the_hour_that_the_clocks_show_twice_is_two_hours() -> None:
+    items = [{"time": f"2026-10-25 {hour:02}:00", "yield": hour} for hour in (1, 2, 2, 3)]
+    found = history.balance(items, ZoneInfo("Europe/Berlin"))
+    assert [bucket.start.isoformat()[8:13] for bucket in found] == ["24T23", "25T00", "25T01", "25T02"]
+
+
 def test_buckets_that_cannot_be_read_are_left_out() -> None:
     items = [
         {"time": "x", "yield": 1},

@@ -205,6 +205,14 @@ async def test_a_cloud_without_power_factor_is_asked_without(account: Account, a
     assert account.cloud.paths == [f"/site/meterdata2/{SN}", f"/site/meterdata/{SN}", f"/site/meterdata/{SN}"]
 
 
+async def test_a_fault_that_passed_costs_the_power_factor_for_a_day_only(account: Account) -> None:
+    account.cloud.will(httpx.Response(404), basic(), basic(), latest())
+    for hour in (0, 1, 24.1):
+        account.clock.seconds = hour * 3600
+        await account.poll(METER)
+    assert account.cloud.paths[2:] == [f"/site/meterdata/{SN}", f"/site/meterdata2/{SN}"]
+
+
 @pytest.mark.parametrize("answer", [httpx.Response(404), good({"sn": SN}), good([{"values": [ROW]}])])
 async def test_a_cloud_without_the_common_call_is_read_meter_by_meter_for_a_day(
     account: Account, answer: Any
