@@ -265,6 +265,7 @@ class Gateway:
         self.publisher.on_refused = notices.refused
         self.session.on_subscription_refused = notices.subscription_refused
         self.health.on_auth_failed = notices.auth_failed
+        self.health.on_barred = notices.endpoint_barred
         self.store.on_replaced = notices.store_replaced
         if self.announcer is not None:
             self.session.watch(self.announcer.scheme.birth, self.announcer.born)

@@ -9,7 +9,7 @@ import logging
 from bridge.app.reporting import Reporter
 from bridge.contract.publication import Publication
 from bridge.contract.topics import Topics
-from bridge.domain.errors import StoreError
+from bridge.domain.errors import EndpointBarred, StoreError
 from bridge.domain.ids import GATEWAY
 from bridge.domain.times import unix_ms
 from bridge.ports import Clock
@@ -75,6 +75,11 @@ class Notices:
             f"the broker refuses the subscription to {topic}: what is sent there does not arrive",
             topic=topic,
         )
+
+    def endpoint_barred(self, account: str, error: EndpointBarred) -> None:
+        """The account has no right to one kind of data; the other kinds go on."""
+        text = f"account {account!r}: {error.message}; {error.operation} is not asked any more for now"
+        self._reporter.event("endpoint_barred", "warning", text, account, endpoint=error.operation)
 
     def auth_failed(self, account: str, message: str) -> None:
         """Wrong credentials, or another program that fetches tokens for the same application (saj 2.3)."""

@@ -11,6 +11,7 @@ BridgeError
 │   ├── AuthFailed             the credentials are refused: stop asking, tell the operator
 │   ├── DeviceOffline          the vendor says the device is not there
 │   └── Refused                a final no, with the code for the acknowledgement
+│       └── EndpointBarred     the account has no right to one end point: it is left alone, the rest goes on
 ├── Withdrawn                  a command must not leave any more (expired, cancelled, locked)
 ├── Rejection                  a command that is never executed, with the reason for its `rejected` ack
 ├── PushError                  a push that is not taken
@@ -101,6 +102,10 @@ class Refused(VendorError):
         super().__init__(message, operation=operation, native_code=native_code)
         self.code = code
         self.result = result
+
+
+class EndpointBarred(Refused):
+    """The account may not use the end point `operation`. It is left alone from now on; the operator should know."""
 
 
 class Withdrawn(BridgeError):

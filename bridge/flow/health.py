@@ -17,6 +17,7 @@ from bridge.domain.errors import (
     AuthFailed,
     DeviceOffline,
     DeviceSilent,
+    EndpointBarred,
     LostAnswer,
     NotSent,
     RateLimited,
@@ -82,6 +83,7 @@ class AccountHealth:
         self._changed: dict[str, bool] = {}
         self._wake = asyncio.Event()
         self.on_auth_failed: Callable[[str, str], None] = lambda _account, _message: None
+        self.on_barred: Callable[[str, EndpointBarred], None] = lambda _account, _error: None
 
     def enter(self, account: str) -> None:
         """An account begins (again): what was parked may be tried."""
@@ -162,6 +164,21 @@ class AccountHealth:
                 self._degraded(account, state, error)
             case _:
                 self._become(account, state, "degraded", error.message)
+
+    def declined(self, account: str, error: Refused) -> None:
+        """A no to what was asked for the whole account, not for one device: some calls fail. An end point to which
+        the account has no right is not asked any more, so nothing fails: that is told once."""
+        state = self._states.get(account)
+        if state is None:
+            return
+        if isinstance(error, EndpointBarred):
+            log.error(
+                "account.endpoint_barred",
+                extra={"account": account, "endpoint": error.operation, "reason": error.message},
+            )
+            self.on_barred(account, error)
+            return
+        self._become(account, state, "degraded", error.message)
 
     async def changed(self) -> list[str]:
         """Waits for accounts whose `status` should be published."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.domain.device import Device
-from bridge.domain.errors import NotSent, RateLimited, StoreError, VendorError
+from bridge.domain.errors import NotSent, RateLimited, Refused, StoreError, VendorError
 from bridge.domain.observation import Observation
 from bridge.flow.health import AccountHealth
 from bridge.flow.hearing import Hearing
@@ -112,7 +112,7 @@ class Poller:
                 await self._rest()
                 await self.refresh()
             except VendorError as error:
-                self.health.failed(self.account, error)
+                self._failed(error)
                 wait_s = AGAIN_S if isinstance(error, NotSent) else INVENTORY_RETRY_S
             except StoreError as error:
                 log.error("poll.store_failed", extra={"account": self.account, "reason": str(error)})
@@ -147,7 +147,7 @@ class Poller:
             if spoke:
                 self.health.succeeded(self.account)
         except VendorError as error:
-            self.health.failed(self.account, error)
+            self._failed(error, task.devices)
             log.debug(
                 "poll.failed", extra={"account": self.account, "task": task.key, "reason": error.message}
             )
@@ -161,6 +161,13 @@ class Poller:
         except Exception:
             log.exception("poll.crashed", extra={"account": self.account, "task": task.key})
         return next_in_s
+
+    def _failed(self, error: VendorError, devices: Sequence[str] = ()) -> None:
+        """What a failure means for the account: a no is a word about the devices that were asked for, if any."""
+        if isinstance(error, Refused) and not devices:
+            self.health.declined(self.account, error)
+        else:
+            self.health.failed(self.account, error)
 
     async def _rest(self) -> None:
         """Nothing is asked while the account is paused or parked, or while the answer could not be kept."""

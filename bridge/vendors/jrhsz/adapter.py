@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 
 from bridge.domain.command import CommandSpec, Order, Outcome, Preview
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited, Refused, VendorError
+from bridge.domain.errors import (
+    AuthFailed,
+    EndpointBarred,
+    LostAnswer,
+    NotSent,
+    RateLimited,
+    Refused,
+    VendorError,
+)
 from bridge.domain.observation import Batch, Described, Observation, Origin, Reading
 from bridge.domain.times import from_unix
 from bridge.pace.limits import Lane
@@ -141,8 +149,7 @@ class JrhszAdapter:
             self._failures.pop(task.key, None)
         except VendorError as error:
             if no_right(error):
-                self._bar(task.key, error)
-                return
+                raise self._barring(task.key, error) from None
             next_in_s = self._retry_s(task, error)
             if next_in_s is not None:
                 yield Batch((), next_in_s=next_in_s)
@@ -270,18 +277,15 @@ class JrhszAdapter:
             if isinstance(one, Reading):
                 self._covered.add(one.device, one.observed_at)
 
-    def _bar(self, key: str, error: VendorError) -> None:
-        """The account has no right to this end point: it is left alone while the rest goes on. Without readings
-        the operator must hear of it, without the inventory nothing goes on."""
+    def _barring(self, key: str, error: VendorError) -> VendorError:
+        """The account has no right to this end point: it is left alone while the rest goes on. Without the inventory
+        nothing does."""
         if key == METERS:
-            raise _hopeless(error)
+            return _hopeless(error)
         self._barred[key] = self._kit.clock.monotonic() + BARRED_S
-        self._kit.log.error(
-            "jrhsz.endpoint_barred",
-            extra={"account": self._settings.id, "endpoint": error.operation, "reason": error.message},
+        return EndpointBarred(
+            error.message, code="auth_failed", operation=error.operation, native_code=error.native_code
         )
-        if key == READINGS:
-            raise _hopeless(error)
 
     def _retry_s(self, task: PollTask, error: VendorError) -> float | None:
         """When to try again; None: as planned, or as the account's health says."""

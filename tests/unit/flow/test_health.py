@@ -12,6 +12,7 @@ from bridge.domain.errors import (
     BadReply,
     DeviceOffline,
     DeviceSilent,
+    EndpointBarred,
     LostAnswer,
     NotSent,
     RateLimited,
@@ -98,6 +99,29 @@ def test_fault_of_a_device_is_a_word_of_a_cloud_that_is_well(health: AccountHeal
     health.failed("home", error)
     assert (state(health).word, state(health).last_success) == ("online", clock.now())
     assert health.pause_s("home") == 0
+
+
+def test_a_no_to_what_concerns_the_whole_account_is_a_call_that_fails(health: AccountHealth):
+    health.declined("home", Refused("code 1001"))
+    assert (state(health).word, state(health).message, state(health).last_success) == (
+        "degraded",
+        "code 1001",
+        None,
+    )
+    assert health.pause_s("home") == 0
+    health.succeeded("home")
+    assert state(health).word == "online"
+    health.declined("gone", Refused("code 1001"))
+    assert health.state("gone") is None
+
+
+def test_an_end_point_without_a_right_is_told_and_changes_nothing_else(health: AccountHealth):
+    told = []
+    health.on_barred = lambda account, error: told.append((account, error.operation))
+    health.succeeded("home")
+    health.declined("home", EndpointBarred("no right", operation="cameraRead"))
+    assert told == [("home", "cameraRead")]
+    assert state(health).word == "online"
 
 
 def test_lost_answers_in_a_row_make_it_unreachable_and_an_answer_starts_anew(health: AccountHealth):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited
+from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited, Refused
 from bridge.domain.observation import Batch, Origin
 from bridge.flow.hearing import Hearing
 from bridge.flow.poller import Poller
@@ -33,6 +33,7 @@ class Vendor:
         self.wanted_s = 0.0
         self.next_in_s: float | None = None
         self.pushed = False
+        self.devices: tuple[str, ...] = ("D1",)
 
     async def inventory(self) -> Any:
         self.asked.append(self.harness.clock.monotonic() - 1000)
@@ -42,7 +43,7 @@ class Vendor:
 
     def poll_tasks(self, devices: Any) -> list[PollTask]:
         given = {"wanted_s": self.wanted_s, "pushed": self.pushed}
-        task = PollTask("one", self.interval_s, {"calls": 1.0}, ("D1",), **given)
+        task = PollTask("one", self.interval_s, {"calls": 1.0}, self.devices, **given)
         return [task] if devices else []
 
     async def poll(self, _task: PollTask) -> AsyncIterator[Batch]:
@@ -120,6 +121,31 @@ async def test_a_poll_that_fails_is_tried_again(harness: Harness, vendor: Vendor
     state = harness.health.state("home")
     assert state is not None
     assert state.word == "online"
+
+
+async def test_an_account_that_was_only_ever_refused_is_not_online(harness: Harness, vendor: Vendor) -> None:
+    vendor.devices = ()
+    vendor.inventories, vendor.answers = [Refused("code 1001")], [Refused("code 1001")]
+    poller(harness, vendor)
+    await harness.advance(5)
+    state = harness.health.state("home")
+    assert state is not None
+    assert (state.word, state.message, state.last_success) == ("degraded", "code 1001", None)
+    await harness.advance(65)
+    assert state.word == "online"
+
+
+@pytest.mark.parametrize(("devices", "word"), [((), "degraded"), (("D1",), "online")])
+async def test_a_no_is_about_the_devices_that_were_asked_for_or_about_the_account(
+    harness: Harness, vendor: Vendor, devices: tuple[str, ...], word: str
+) -> None:
+    vendor.devices = devices
+    vendor.answers = [None, Refused("code 1001")]
+    poller(harness, vendor)
+    await harness.advance(65)
+    state = harness.health.state("home")
+    assert state is not None
+    assert (len(vendor.reads), state.word) == (2, word)
 
 
 async def test_refused_credentials_stop_the_reading_for_a_while(harness: Harness, vendor: Vendor) -> None:

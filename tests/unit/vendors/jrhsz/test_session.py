@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from bridge.domain.errors import AuthFailed, NotSent, RateLimited, Refused, VendorError
+from bridge.domain.errors import AuthFailed, EndpointBarred, NotSent, RateLimited, Refused, VendorError
 from bridge.pace.limits import Lane
 from bridge.vendors.jrhsz.flight import SharedCall
 from bridge.vendors.jrhsz.wire import Query
@@ -312,18 +312,14 @@ async def test_a_command_that_may_not_be_repeated_after_a_refusal_did_not_happen
     assert raised.value.code == "expired"
 
 
-async def test_no_right_to_an_end_point_stops_its_poll_and_no_other(
-    make: Callable[..., Account], caplog: pytest.LogCaptureFixture
-) -> None:
-    account = make()
+async def test_no_right_to_an_end_point_stops_its_poll_and_no_other(account: Account) -> None:
     devices = await account.know(listed(ENERGY))
     account.cloud.will(NO_RIGHT, NO_RIGHT)
-    assert await account.batches("consumption", *devices) == []
+    with pytest.raises(EndpointBarred, match="no right") as raised:
+        await account.batches("consumption", *devices)
+    assert (raised.value.operation, raised.value.native_code) == ("readMeterDataList", 1009)
     assert await account.batches("consumption", *devices) == []
     assert account.cloud.words.count("readMeterDataList") == 2
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
-        "jrhsz.endpoint_barred"
-    ]
     account.cloud.will(fixture("v04_latest_object"))
     assert await account.poll("readings", *devices)
     account.clock.seconds += 86_400
@@ -332,13 +328,12 @@ async def test_no_right_to_an_end_point_stops_its_poll_and_no_other(
     assert account.cloud.words.count("readMeterDataList") > 2
 
 
-async def test_no_right_to_readings_or_inventory_is_told_as_failed_credentials(account: Account) -> None:
+async def test_no_right_to_the_inventory_is_told_as_failed_credentials(account: Account) -> None:
     devices = await account.know(listed(ENERGY))
+    account.clock.seconds += 61
     account.cloud.will(NO_RIGHT, NO_RIGHT)
     with pytest.raises(AuthFailed):
-        await account.batches("readings", *devices)
-    assert await account.batches("readings", *devices) == []
-    account.clock.seconds += 61
+        await account.batches("meters", *devices)
     for call in (account.adapter.inventory(), account.adapter.check()):
         account.cloud.will(NO_RIGHT, NO_RIGHT)
         with pytest.raises(AuthFailed):
