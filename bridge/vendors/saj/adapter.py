@@ -18,6 +18,7 @@ from bridge.vendors.saj.api import Request, SajApi
 from bridge.vendors.saj.auth import Auth
 from bridge.vendors.saj.commands import MANAGEMENT, account_commands, device_commands, request_of
 from bridge.vendors.saj.inventory import Inventory
+from bridge.vendors.saj.lists import Lists
 from bridge.vendors.saj.management import Execution
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.params import ModifyPlant
@@ -46,7 +47,7 @@ class SajAdapter:
         self._auth = Auth(settings, kit, self._throttle)
         self._api = SajApi(settings, kit, self._auth, self._throttle)
         rated = RatedPower(kit)
-        self._inventory = Inventory(settings, kit, self._api, self._notes, rated)
+        self._inventory = Inventory(settings, kit, self._api, self._notes, rated, Lists(kit))
         self._reader = Reader(settings, kit, self._api, self._inventory, self._notes, rated)
         self._past = Past(
             self._api, self._inventory, self._notes, settings.zone, kit.clock, kit.policy, _vendor_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
@@ -14,6 +14,8 @@ from bridge.vendorkit.spec import Kit
 from bridge.vendors.saj import codec, wire
 from bridge.vendors.saj.api import PER_PAGE, SajApi
 from bridge.vendors.saj.codec import Inverter, Plant
+from bridge.vendors.saj.faults import VendorFault
+from bridge.vendors.saj.lists import Lists
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.rated import RatedPower
@@ -21,6 +23,7 @@ from bridge.vendors.saj.settings import SajSettings
 from bridge.vendors.saj.wire import Page, Row
 
 DETAILS_FOR_S = 86400.0
+_FAULTS_BORNE = 3
 
 
 @dataclass(slots=True)
@@ -32,7 +35,9 @@ class Inventory:
     api: SajApi
     notes: Notes
     rated: RatedPower
+    lists: Lists
     _details: dict[str, dict[str, Json]] = field(default_factory=dict)
+    _faults: dict[str, int] = field(default_factory=dict)
 
     async def devices(self, lane: Lane, *, anew: bool = False) -> list[Device]:
         """Every plant and every inverter, each id once; plants come first. `anew`: also the master data, of whatever
@@ -41,15 +46,17 @@ class Inventory:
         devices = {plant.id: await self._plant(plant, lane, anew=anew) for plant in plants}
         plant_ids = list(devices)
         for plant_id in plant_ids:
-            for one in await self._inverters(plant_id, lane):
-                key = f"inverter-{one.device_id}" if one.key in plant_ids else one.key
-                made = codec.inverter_device(replace(one, key=key), plant_id, self.kit.policy)
-                devices.setdefault(key, made)
+            for one in await self._inverters(plant_id, plant_ids, lane):
+                devices.setdefault(one.key, codec.inverter_device(one, plant_id, self.kit.policy))
         return list(devices.values())
 
     async def plants(self, lane: Lane) -> list[Plant]:
-        """The plant list."""
-        found = await all_pages(lambda page: self.api.plants(page, lane), "plant_id")
+        """The plant list; that of before, without the status of then, where the one of now is doubted."""
+        found = await self.lists.believed(
+            "plants", lambda: all_pages(lambda page: self.api.plants(page, lane), "plant_id"), lane
+        )
+        if found is None:
+            return codec.plants_of(await self.lists.known("plants"))
         plants = codec.plants_of(found)
         self.notes.list_plants(plants, self.kit.clock.now())
         for plant in plants:
@@ -88,10 +95,14 @@ class Inventory:
         return codec.plant_device(plant, data, self.kit.policy)
 
     async def _read_details(self, plant_id: str, lane: Lane) -> dict[str, Json] | None:
-        """A plant whose master data are refused is a plant all the same."""
+        """A plant whose master data are not to be had is a plant all the same."""
         try:
             told = await self.api.plant_details(plant_id, lane)
         except Refused:
+            return None
+        except VendorFault:
+            if lane is Lane.COMMAND:
+                raise
             return None
         data = published(told.data, self.kit.policy) if isinstance(told.data, dict) else {}
         kept = {"at": int(told.received_at.timestamp()), "data": data}
@@ -106,17 +117,39 @@ class Inventory:
             self._details[plant_id] = kept if isinstance(kept, dict) else {}
         return self._details[plant_id]
 
-    async def _inverters(self, plant_id: str, lane: Lane) -> list[Inverter]:
+    async def _inverters(self, plant_id: str, plant_ids: Collection[str], lane: Lane) -> list[Inverter]:
+        """The inverters of a plant; those of before where their list is not to be had, or doubted. One that bears the
+        id of a plant goes by another key."""
+        rows = await self._rows(plant_id, lane)
+        found = [
+            replace(one, key=f"inverter-{one.device_id}") if one.key in plant_ids else one
+            for one in codec.inverters_of(rows, await self.zone(plant_id))
+        ]
+        self.notes.list_inverters(found)
+        return found
+
+    async def _rows(self, plant_id: str, lane: Lane) -> Sequence[Row]:
+        """A plant that the vendor cannot list again and again does not hold up the others for ever."""
+        key = f"devices:{plant_id}"
+        known = await self.lists.known(key)
         try:
-            rows = await all_pages(lambda page: self.api.devices(plant_id, page, lane), "device_id")
-        except Refused as error:
+            found = await self.lists.believed(
+                key,
+                lambda: all_pages(lambda page: self.api.devices(plant_id, page, lane), "device_id"),
+                lane,
+            )
+        except (Refused, VendorFault) as error:
+            faults = self._faults[plant_id] = self._faults.get(plant_id, 0) + 1
+            if isinstance(error, VendorFault) and (
+                lane is Lane.COMMAND or (not known and faults < _FAULTS_BORNE)
+            ):
+                raise
             self.kit.log.warning(
                 "saj.plant_without_device_list", extra={"plant": plant_id, "reason": error.message}
             )
-            return []
-        found = codec.inverters_of(rows, await self.zone(plant_id))
-        self.notes.list_inverters(found)
-        return found
+            return known
+        self._faults.pop(plant_id, None)
+        return known if found is None else found
 
 
 async def all_pages(fetch: Callable[[int], Awaitable[Page]], id_field: str) -> list[Row]:

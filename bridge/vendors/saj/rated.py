@@ -36,14 +36,16 @@ class RatedPower:
             return []
         return codec.rated_power(plant_id, peak_w, at)
 
-    async def heed(self, overview: Reading | None) -> None:
-        """An overview was read."""
-        if overview is None or "peak_power" not in overview.metrics:
-            return
+    async def heeding(self, plant_id: str, overview: Reading | None, at: datetime) -> list[Words]:
+        """What is to be told of it beside an overview: the first peak power of an overview takes its place, though the
+        time of the overview is mostly earlier than that at which the list was read."""
+        peak_w = None if overview is None else overview.metrics.get("peak_power")
         overruled = await self._loaded()
-        if overview.device not in overruled:
-            overruled.add(overview.device)
-            await self.kit.vault.put(_KEY, sorted(overruled))
+        if peak_w is None or plant_id in overruled:
+            return await self.words(plant_id, at)
+        overruled.add(plant_id)
+        await self.kit.vault.put(_KEY, sorted(overruled))
+        return codec.rated_power(plant_id, peak_w, at) if plant_id in self._known else []
 
     async def _loaded(self) -> set[str]:
         if self._overruled is None:

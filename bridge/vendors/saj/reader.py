@@ -73,8 +73,7 @@ class Reader:
         self.notes.note_zone(plant_id, codec.zone_of(told.data))
         zone = await self.inventory.zone(plant_id)
         reading = codec.plant_reading(plant_id, self._published(told), zone, told.received_at, Origin.POLL)
-        await self.rated.heed(reading)
-        words = await self.rated.words(plant_id, told.received_at)
+        words = await self.rated.heeding(plant_id, reading, told.received_at)
         return words if reading is None else [*words, reading]
 
     async def latest(self, task: PollTask, device_id: str, plant_id: str) -> Batch:

@@ -129,6 +129,91 @@ async def test_a_plant_whose_devices_are_refused_does_not_hide_the_others(accoun
     assert found == ["1", "2", SERIAL]
 
 
+NOTHING: list[dict[str, Any]] = [
+    {"error_code": 0}, good(None), good({}), good({"count": 2, "plants": []}), good({"count": 0, "plants": []}),
+]  # fmt: skip
+
+
+async def listed(account: Account) -> list[str]:
+    return [one.native_id for one in await account.adapter.inventory()]
+
+
+async def has_one_of_each(account: Account) -> None:
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("plant/details", good(DETAILS))
+    account.cloud.will("device/list", body("devices"))
+    assert await listed(account) == [PLANT, SERIAL]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+async def test_an_account_is_empty_only_when_a_second_list_agrees(account: Account, nothing: Any) -> None:
+    await has_one_of_each(account)
+    account.cloud.will("plant/list", nothing)
+    account.cloud.will("device/list", body("devices"))
+    assert await listed(account) == [PLANT, SERIAL]
+    again = account.restarted()
+    again.cloud.will("plant/list", nothing, nothing, nothing)
+    again.cloud.will("device/list", body("devices"), body("devices"))
+    for wait_s in (0, 599):
+        again.clock.seconds += wait_s
+        assert await listed(again) == [PLANT, SERIAL]
+    again.clock.seconds += 1
+    assert await listed(again) == []
+    again.cloud.will("plant/list", nothing)
+    assert await listed(again) == []
+
+
+async def test_the_status_of_a_doubted_list_is_not_told_again(account: Account) -> None:
+    await has_one_of_each(account)
+    assert await account.poll("plants")
+    account.cloud.will("plant/list", good(None))
+    account.cloud.will("device/list", body("devices"))
+    await listed(account)
+    assert await account.poll("plants") == []
+
+
+async def test_who_asks_for_the_inventory_waits_for_the_second_empty_list(account: Account) -> None:
+    await has_one_of_each(account)
+    account.cloud.will("plant/list", good(None), plants(ONE), good(None), good(None))
+    account.cloud.will("plant/details", good(DETAILS))
+    account.cloud.will("device/list", body("devices"))
+    assert (await account.run("refresh_inventory")).result == {"devices": 2}
+    assert (await account.run("refresh_inventory")).result == {"devices": 0}
+    assert 10 in account.clock.slept
+
+
+@pytest.mark.parametrize("answer", [good(None), bad(10006), bad(10014), bad(10001)])
+async def test_a_device_list_that_is_not_to_be_had_takes_no_inverter_away(
+    account: Account, answer: dict[str, Any]
+) -> None:
+    await has_one_of_each(account)
+    again = account.restarted()
+    again.cloud.will("plant/list", plants(ONE))
+    again.cloud.rules = {"device/list": lambda _: answer, "device/listsign": lambda _: answer}
+    assert await listed(again) == [PLANT, SERIAL]
+    again.cloud.will("device/inverter/datasigns", record("2017-06-07T02:55:00Z"))
+    assert await again.poll(LATEST)
+
+
+async def test_a_plant_that_the_vendor_cannot_serve_does_not_hide_the_others_for_ever(
+    account: Account,
+) -> None:
+    def unless_first(request: httpx.Request) -> Any:
+        return body("devices") if f"plant_id={PLANT}&" in str(request.url) else bad(10001)
+
+    account.cloud.rules = {
+        "plant/list": lambda _: plants(ONE, {**ONE, "plant_id": 2}),
+        "plant/details": lambda _: bad(10001),
+        "device/list": unless_first,
+    }
+    for _ in range(2):
+        with pytest.raises(LostAnswer):
+            await listed(account)
+    assert await listed(account) == [PLANT, "2", SERIAL]
+    with pytest.raises(LostAnswer):
+        await account.run("refresh_inventory")
+
+
 async def test_ids_of_plants_and_inverters_do_not_collide(account: Account) -> None:
     account.cloud.will("plant/list", plants({"plant_id": 7}))
     account.cloud.will("plant/details", good({}))
@@ -190,9 +275,13 @@ async def test_rated_power_counts_until_an_overview_gave_one(account: Account) -
     assert words.metrics == {"peak_power": 2750}
     words, reading = await account.poll(OVERVIEW)
     assert (words.metrics, reading.metrics) == ({"peak_power": 2750}, {"active_power": 1000})
+    words, reading = await account.poll(OVERVIEW)
+    assert reading.metrics["peak_power"] == 341420
+    # the overview's time is before that at which the list was read: without these words the list's would stand
+    assert (words.metrics, words.received_at) == ({"peak_power": 341420}, NOW)
+    account.cloud.will("plant/data", body("plant_data"), good({"current_power": 1}), bad(10006))
     (reading,) = await account.poll(OVERVIEW)
     assert reading.metrics["peak_power"] == 341420
-    account.cloud.will("plant/data", good({"current_power": 1}), bad(10006))
     (reading,) = await account.poll(OVERVIEW)
     assert reading.metrics == {"active_power": 1000}
     assert await account.poll(OVERVIEW) == []
