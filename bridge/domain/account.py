@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from bridge.domain.interlocks import Interlocks
+
+_PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,8 @@ class AccountPolicy:
         if not self.include or native_id in self.include:
             return True
         return any(fnmatchcase(native_id, pattern) for pattern in self.include)
+
+    def unlisted(self, listed: Collection[str]) -> tuple[str, ...]:
+        """The devices that the configuration names one by one and that are not among these."""
+        named = (name for name in self.include if not _PATTERN & set(name))
+        return tuple(name for name in named if name not in listed and self.exposes(name))

@@ -90,6 +90,7 @@ class Intake:
         self.confirms: Confirms | None = None
         self.series: SeriesWatch | None = None
         self._told: dict[tuple[str, str], Told] = {}
+        self._unlisted: dict[str, tuple[str, ...]] = {}
         self.is_refusing: Callable[[], bool] = lambda: False
         self.announces: Announces | None = None
         self.on_behind: Callable[[str, str, float], None] = lambda _account, _device, _seconds: None
@@ -203,6 +204,7 @@ class Intake:
         policy = self._roster.policy(account)
         wanted = [device for device in devices if policy.exposes(device.native_id)]
         ids = {device.native_id for device in wanted}
+        self._tell_unlisted(account, policy.unlisted(ids))
 
         def drop(tx: Tx) -> None:
             desk = self.desk(tx, policy)
@@ -217,6 +219,13 @@ class Intake:
             known += await self._store.run(lambda tx, some=some: self._enter(tx, policy, some))  # type: ignore[misc] # bound now
         self._roster.replace(account, known)
         return known
+
+    def _tell_unlisted(self, account: str, names: tuple[str, ...]) -> None:
+        """Once per set: a serial number that is misspelt in the configuration would otherwise just never appear."""
+        if names and self._unlisted.get(account) != names:
+            extra = {"account": account, "devices": list(names), "key": "devices"}
+            log.warning("inventory.unlisted", extra=extra)
+        self._unlisted[account] = names
 
     def _enter(self, tx: Tx, policy: AccountPolicy, devices: Sequence[Device]) -> list[Device]:
         """Describes devices; returns them as they are known after the merge."""

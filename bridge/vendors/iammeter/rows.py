@@ -80,9 +80,9 @@ def guessed_layout(rows: Sequence[Json]) -> Layout:
     whole = [row for row in rows if isinstance(row, list) and len(row) == 6]
     if not whole or len(whole) != len(rows):
         return Layout.BASIC
-    factors = [number(row[3]) for row in whole]
+    factors = [found for row in whole if (found := number(row[3])) is not None]  # null tells neither way
     energies = [number(row[4]) for row in whole]
-    if not all(factor is not None and -1 <= factor <= 1 for factor in factors):
+    if not factors or not all(-1 <= factor <= 1 for factor in factors):
         return Layout.BASIC
     is_advanced = any(energy is not None and energy > 1 for energy in energies)
     return Layout.ADVANCED if is_advanced else Layout.BASIC

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -28,6 +29,7 @@ class Envelope:
 
 def envelope_of(body: bytes) -> Envelope | None:
     """The parts of an answer; None for nothing at all: an empty body or a bare `null`. Raises ValueError."""
+    body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         return None
     root = loads_sent(body)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bridge.app.gateway import Gateway, Source
 from bridge.domain.device import DeviceKind
 from bridge.domain.observation import Availability, Described, Origin, Reading
@@ -35,6 +37,17 @@ async def test_an_unchanged_inventory_publishes_nothing(harness: Harness) -> Non
     await harness.intake.take_inventory("home", harness.vendor.devices)
     await harness.restart()
     assert len(harness.published("#")) == before
+
+
+async def test_a_configured_device_that_the_vendor_does_not_list_is_told_once(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.set_policy(include=("D1", "D2", "D7", "D8", "X*"), exclude=("D8",))
+    await harness.restart()
+    for _ in range(2):
+        await harness.intake.take_inventory("home", harness.vendor.devices)
+    told = [record for record in caplog.records if record.getMessage() == "inventory.unlisted"]
+    assert [(vars(one)["account"], vars(one)["devices"]) for one in told] == [("home", ["D7"])]
 
 
 async def test_a_refreshed_inventory_clears_what_is_gone_and_takes_commands_of_what_is_new(

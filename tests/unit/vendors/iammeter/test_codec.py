@@ -88,6 +88,7 @@ def test_sums_are_exact() -> None:
         ([[230, 1, 119, 1766, 3, 50]], Layout.BASIC),
         ([[230, 1, 119, Decimal("0.66"), 5724, 0], [230, 1, 119, 1766, 3, 50]], Layout.BASIC),
         ([[230, 1, 119, None, 5724, 0]], Layout.BASIC),
+        ([[230, 1, 119, None, 5724, 0], [230, 1, 119, Decimal("0.66"), 5, 0]], Layout.ADVANCED),
         ([[230, 1, 119, Decimal("0.66"), 5724, 0], FIVE], Layout.BASIC),
         ([FIVE], Layout.BASIC),
         ([], Layout.BASIC),
@@ -158,9 +159,15 @@ def test_dates_are_iso_only() -> None:
     assert date_of("2023-02-30") is None
 
 
-@pytest.mark.parametrize("body", [b"", b"  \r\n", b"null", b" null "])
+@pytest.mark.parametrize("body", [b"", b"  \r\n", b"null", b" null ", b"\xef\xbb\xbf", b"\xef\xbb\xbfnull"])
 def test_nothing_is_nothing(body: bytes) -> None:
     assert envelope_of(body) is None
+
+
+def test_a_byte_order_mark_is_no_part_of_an_answer() -> None:
+    told = envelope_of(b'\xef\xbb\xbf{"data": 1, "successful": true}')
+    assert told is not None
+    assert (told.data, told.successful) == (1, True)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"<html>", b'{"data":', b'{"data": 1} // x'])
