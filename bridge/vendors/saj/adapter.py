@@ -25,7 +25,7 @@ from bridge.vendors.saj.params import ModifyPlant
 from bridge.vendors.saj.past import Past
 from bridge.vendors.saj.patience import Patience
 from bridge.vendors.saj.rated import RatedPower
-from bridge.vendors.saj.reader import ALARMS, EVENTS, Reader
+from bridge.vendors.saj.reader import ALARMS, EVENTS, LATEST, Reader
 from bridge.vendors.saj.sealed import Wallet
 from bridge.vendors.saj.settings import REQUESTS, SajSettings
 from bridge.vendors.saj.throttle import Throttle
@@ -96,13 +96,16 @@ class SajAdapter:
         """One run of a task; one that the vendor cannot serve now is asked for less and less often."""
         wait_s = self._patience.wait_s(task.key)
         if wait_s > 0:
-            yield Batch((), next_in_s=wait_s)
+            yield self._reader.unread(task, wait_s)
             return
         try:
             async for batch in self._run(task):
                 yield batch
-        except LostAnswer as error:
-            self._patience.failed(task.key, error)
+        except (LostAnswer, Refused) as error:
+            if self._patience.failed(task.key, error):
+                self._kit.log.warning("saj.not_served", extra={"task": task.key, "reason": error.message})
+            if isinstance(error, Refused):
+                yield self._reader.unread(task, self._patience.wait_s(task.key))
             raise
         self._patience.succeeded(task.key)
 
@@ -146,7 +149,7 @@ class SajAdapter:
             return []
         whose = f"{device_id}:{device.parent or ''}"
         tasks = [
-            PollTask(f"latest:{whose}", self._settings.poll, one, mine),
+            PollTask(f"{LATEST}:{whose}", self._settings.poll, one, mine),
             PollTask(f"{ALARMS}:{whose}", self._settings.alarm_poll, one, mine, lane="alarms"),
         ]
         if self._settings.events:
@@ -161,7 +164,7 @@ class SajAdapter:
                 yield batch
         elif kind == "plant":
             yield Batch(await self._reader.plant(device_id, Lane.POLL))
-        elif kind == "latest":
+        elif kind == LATEST:
             yield await self._reader.latest(task, device_id, plant_id)
         else:
             async for batch in self._reader.occurrences(kind, task.devices[0], device_id, plant_id):
@@ -169,7 +172,7 @@ class SajAdapter:
 
     async def _read(self, device: Device) -> Outcome:
         if device.kind is DeviceKind.SOLAR_PLANT:
-            seen = await self._reader.plant(device.native_id, Lane.READ, refusable=True)
+            seen = await self._reader.plant(device.native_id, Lane.READ)
         else:
             seen = await self._reader.inverter(
                 device.native_id, _vendor_id(device), device.parent or "", Lane.READ

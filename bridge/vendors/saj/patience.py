@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bridge.domain.errors import LostAnswer
-from bridge.vendors.saj.faults import SERVER_FAULT, VendorFault
+from bridge.domain.errors import VendorError
+from bridge.vendors.saj.faults import BAD_PARAMETER, SERVER_FAULT, VendorFault
 
 _SERVER_S = (30.0, 900.0)
 _UNKNOWN_S = (300.0, 3600.0)
+_WRONG_S = (3600.0, 6 * 3600.0)
 
 
 @dataclass(slots=True)
@@ -24,14 +25,19 @@ class Patience:
         """Seconds until the task may be tried again, 0 if it may now."""
         return max(0.0, self._until.get(key, 0.0) - self.monotonic())
 
-    def failed(self, key: str, error: LostAnswer) -> None:
-        """30 s doubling to 15 min for the vendor's own faults, 5 to 60 min for codes that nobody knows."""
-        if not isinstance(error, VendorFault):
-            return
-        first_s, most_s = _SERVER_S if error.native_code == SERVER_FAULT else _UNKNOWN_S
+    def failed(self, key: str, error: VendorError) -> bool:
+        """30 s doubling to 15 min for the vendor's own faults, 5 to 60 min for codes that nobody knows, 1 to 6 h for
+        parameters that it calls wrong: the same ones do not become right. Whether it is the first time in a row."""
+        if error.native_code == BAD_PARAMETER:
+            first_s, most_s = _WRONG_S
+        elif isinstance(error, VendorFault):
+            first_s, most_s = _SERVER_S if error.native_code == SERVER_FAULT else _UNKNOWN_S
+        else:
+            return False
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self._until[key] = self.monotonic() + min(most_s, first_s * 2.0 ** min(10, failures))
+        return failures == 0
 
     def succeeded(self, key: str) -> None:
         """The task was served."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from bridge.domain.errors import Refused
 from bridge.domain.observation import Availability, Batch, Observation, Origin, Reading, Words
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
@@ -21,7 +20,7 @@ from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.rated import RatedPower
 from bridge.vendors.saj.settings import SajSettings
 
-ALARMS, EVENTS = "alarms", "events"
+LATEST, ALARMS, EVENTS = "latest", "alarms", "events"
 _ENDPOINTS: Mapping[str, str] = {ALARMS: "device/inverter/alarm", EVENTS: "device/inverter/eventsign"}
 Seen = Availability | Reading | Words
 """What the live reads see."""
@@ -61,15 +60,9 @@ class Reader:
                 told += [*await self.rated.words(plant.id, at), *codec.plant_said(plant, at)]
         return told
 
-    async def plant(self, plant_id: str, lane: Lane, *, refusable: bool = False) -> Sequence[Seen]:
-        """A plant's overview (4.6), and its rated power where no overview told one. `refusable`: a no of the vendor is
-        raised, also where the rated power is known."""
-        try:
-            told = await self.api.plant_data(plant_id, lane)
-        except Refused:
-            if refusable or not self.rated.knows(plant_id):
-                raise
-            return await self.rated.words(plant_id, self.kit.clock.now())
+    async def plant(self, plant_id: str, lane: Lane) -> Sequence[Seen]:
+        """A plant's overview (4.6), and its rated power where no overview told one."""
+        told = await self.api.plant_data(plant_id, lane)
         self.notes.note_zone(plant_id, codec.zone_of(told.data))
         zone = await self.inventory.zone(plant_id)
         reading = codec.plant_reading(plant_id, self._published(told), zone, told.received_at, Origin.POLL)
@@ -96,9 +89,20 @@ class Reader:
             reading = codec.latest_reading(key, self._published(told), zone, told.received_at)
         if reading is not None:
             self.notes.measured(reading)
-        fresh = self.notes.is_fresh(key, told.received_at, self.settings.stale_after)
-        alive = Availability(key, fresh is True, told.received_at, Origin.POLL, said=False)
+        alive = self._alive(key, told.received_at)
         return [alive] if reading is None else [alive, reading]
+
+    def unread(self, task: PollTask, wait_s: float) -> Batch:
+        """What a task tells that is not run for so long: whether an inverter's last data, those of the device list
+        included, are still fresh."""
+        if not task.key.startswith(f"{LATEST}:"):
+            return Batch((), next_in_s=wait_s or None)
+        alive = self._alive(task.devices[0], self.kit.clock.now())
+        return Batch([alive], next_in_s=min(wait_s, task.interval_s) or None)
+
+    def _alive(self, key: str, now: datetime) -> Availability:
+        fresh = self.notes.is_fresh(key, now, self.settings.stale_after)
+        return Availability(key, fresh is True, now, Origin.POLL, said=False)
 
     async def occurrences(self, kind: str, key: str, device_id: str, plant_id: str) -> AsyncIterator[Batch]:
         """What is new in an inverter's list of alarms or events, page by page. The position is kept when all of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -269,22 +270,20 @@ async def test_the_status_that_the_inventory_saw_is_told_without_a_call(account:
 
 async def test_rated_power_counts_until_an_overview_gave_one(account: Account) -> None:
     account.cloud.will("plant/list", plants(ONE))
-    await account.poll("plants")
-    account.cloud.will("plant/data", bad(10006), good({"current_power": 1}), body("plant_data"))
-    (words,) = await account.poll(OVERVIEW)
-    assert words.metrics == {"peak_power": 2750}
+    rated, *_ = await account.poll("plants")
+    assert rated.metrics == {"peak_power": 2750}
+    account.cloud.will("plant/data", good({"current_power": 1}), body("plant_data"))
     words, reading = await account.poll(OVERVIEW)
     assert (words.metrics, reading.metrics) == ({"peak_power": 2750}, {"active_power": 1000})
     words, reading = await account.poll(OVERVIEW)
     assert reading.metrics["peak_power"] == 341420
     # the overview's time is before that at which the list was read: without these words the list's would stand
     assert (words.metrics, words.received_at) == ({"peak_power": 341420}, NOW)
-    account.cloud.will("plant/data", body("plant_data"), good({"current_power": 1}), bad(10006))
+    account.cloud.will("plant/data", body("plant_data"), good({"current_power": 1}))
     (reading,) = await account.poll(OVERVIEW)
     assert reading.metrics["peak_power"] == 341420
     (reading,) = await account.poll(OVERVIEW)
     assert reading.metrics == {"active_power": 1000}
-    assert await account.poll(OVERVIEW) == []
     again = account.restarted()
     again.cloud.will("plant/list", plants(ONE))
     assert not any("peak_power" in getattr(one, "metrics", ()) for one in await again.poll("plants"))
@@ -421,6 +420,38 @@ async def test_a_lost_answer_makes_no_pause_of_its_own(account: Account) -> None
         with pytest.raises(LostAnswer):
             await account.poll(OVERVIEW)
     assert await account.poll(OVERVIEW)
+
+
+async def test_parameters_that_the_vendor_calls_wrong_are_not_sent_again_soon(account: Account) -> None:
+    account.cloud.will("plant/data", bad(10006), bad(10006), body("plant_data"))
+    for wait_s in (3600, 7200):
+        with pytest.raises(Refused):
+            await account.poll(OVERVIEW)
+        (batch,) = await account.batches(OVERVIEW)
+        assert (batch.observations, batch.next_in_s) == ((), wait_s)
+        account.clock.seconds += wait_s
+    assert await account.poll(OVERVIEW)
+
+
+@pytest.mark.parametrize("code", [10006, 10014])
+async def test_an_inverter_that_may_not_be_read_goes_off_line_when_its_data_are_old(
+    account: Account, code: int
+) -> None:
+    row = {"device_id": int(DEVICE_ID), "device_sn": SERIAL, "last_update_time": "2017-06-07T02:50:00Z"}
+    account.cloud.will("plant/list", plants(ONE))
+    account.cloud.will("plant/details", good(DETAILS))
+    account.cloud.will("device/list", devices(row))
+    await account.adapter.inventory()
+    account.cloud.will("device/inverter/datasigns", bad(code))
+    task = next(one for one in account.adapter.poll_tasks([INVERTER]) if one.key == LATEST)
+    online = []
+    for _ in range(6):
+        with contextlib.suppress(Refused):
+            async for batch in account.adapter.poll(task):
+                online += [one.online for one in batch.observations]
+        account.clock.seconds += 300
+    assert online == [True] * 5 + [False]
+    assert len(account.cloud.asked("device/inverter/datasigns")) == 1
 
 
 async def test_a_code_counts_whatever_the_http_status(account: Account) -> None:
