@@ -107,7 +107,7 @@ class JrhszApi:
         dates without a time are tried once and kept if they bring something (Q18)."""
         await self.dates.load()
         told = await self._gathered(self._between(query, begin, end), lane)
-        if self.dates.wants_days(end - begin, found=bool(told.entries)):
+        if self.dates.wants_days(query.endpoint, end - begin, found=bool(told.entries)):
             other = await self._gathered(self._between(query, begin, end, days=True), lane)
             if other.entries:
                 await self.dates.keep_days()
@@ -118,7 +118,7 @@ class JrhszApi:
         """One page of a query between two instants. The first page tries the form of the dates as `records` does."""
         await self.dates.load()
         told = await self.ask(self._between(query, begin, end).page(number), lane)
-        if number == 1 and self.dates.wants_days(end - begin, found=bool(told.entries)):
+        if number == 1 and self.dates.wants_days(query.endpoint, end - begin, found=bool(told.entries)):
             other = await self.ask(self._between(query, begin, end, days=True).page(number), lane)
             if other.entries:
                 await self.dates.keep_days()

@@ -112,6 +112,7 @@ class DateStyle:
         self._loaded = False
         self._empty = 0
         self._empty_for = timedelta()
+        self._tried: set[str] = set()
         self.decided = False
         self.days = False
 
@@ -122,18 +123,21 @@ class DateStyle:
             self.days = await self._vault.get("dates") == "days"
             self.decided = self.decided or self.days
 
-    def wants_days(self, window: timedelta, *, found: bool) -> bool:
-        """Takes note of an answer; True if dates without a time should be tried now. That is once."""
+    def wants_days(self, endpoint: str, window: timedelta, *, found: bool) -> bool:
+        """Takes note of an answer; True if dates without a time should be tried now. That is once per end point:
+        one may have no records at all."""
         if found:
             self.decided = True
-        if self.decided:
+        if self.decided or endpoint in self._tried:
             return False
         self._empty += 1
         self._empty_for += window
-        self.decided = self._empty >= EMPTY_UNTIL_DAYS and self._empty_for >= EMPTY_FOR
-        return self.decided
+        if self._empty < EMPTY_UNTIL_DAYS or self._empty_for < EMPTY_FOR:
+            return False
+        self._tried.add(endpoint)
+        return True
 
     async def keep_days(self) -> None:
         """Dates without a time brought something."""
-        self.days = True
+        self.days = self.decided = True
         await self._vault.put("dates", "days")

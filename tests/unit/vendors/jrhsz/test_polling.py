@@ -385,9 +385,9 @@ async def test_of_many_meters_only_hours_are_held_in_memory_at_once(account: Acc
 async def test_short_windows_without_records_do_not_make_it_try_dates_without_a_time() -> None:
     style = DateStyle(FakeVault())
     hours = timedelta(hours=3)
-    assert not any(style.wants_days(hours, found=False) for _ in range(7))
-    assert style.wants_days(hours, found=False)
-    assert not style.wants_days(hours, found=False)
+    assert not any(style.wants_days("readMeterList", hours, found=False) for _ in range(7))
+    assert style.wants_days("readMeterList", hours, found=False)
+    assert not style.wants_days("readMeterList", hours, found=False)
 
 
 async def test_batches_stay_small(account: Account) -> None:
@@ -411,6 +411,20 @@ async def test_dates_without_a_time_are_tried_once_where_answers_stay_empty(
     again.cloud.will(rows(listed(ENERGY)), rows())
     await again.poll("consumption", *devices)
     assert again.cloud.bodies("readMeterDataList")[-1]["EndDate"] == "2023-07-14"
+
+
+async def test_dates_without_a_time_are_tried_at_each_end_point_because_one_may_have_no_records(
+    account: Account,
+) -> None:
+    devices = await account.know(listed(ENERGY))
+    account.cloud.will(*[rows()] * 5, rows(stored(ENERGY, "1", "2023-07-14 09:00:00")))
+    for _ in range(3):
+        assert await account.poll("consumption", *devices) == []
+    assert len(account.cloud.bodies("readMeterDataList")) == 4
+    assert len(await account.poll("stored", *devices)) == 1
+    account.cloud.will(rows())
+    await account.poll("consumption", *devices)
+    assert account.cloud.bodies("readMeterDataList")[-1]["BeginDate"] == "2023-07-14"
 
 
 async def test_dates_without_a_time_are_not_tried_where_the_others_work(account: Account) -> None:
