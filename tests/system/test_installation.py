@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ def test_steps_of_the_dockerfile_make_a_program_that_runs_from_a_clean_folder(tm
     build, _final = stages()
     source, target = tmp_path / "src", tmp_path / "opt"
     source.mkdir()
+    named = tmp_path / "bin"  # the image has a `python`, Debian has none
+    named.mkdir()
+    (named / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
     for name, arguments in build:
         if name == "COPY":
             *parts, where = arguments.split()
@@ -34,7 +38,8 @@ def test_steps_of_the_dockerfile_make_a_program_that_runs_from_a_clean_folder(tm
                 copied(ROOT / part, source / where / (Path(part).name if (ROOT / part).is_file() else ""))
         if name == "RUN":
             command = arguments.replace("/opt/meterbridge", str(target))
-            environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+            path = f"{named}:{os.environ['PATH']}"
+            environment = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
             subprocess.run(
                 ["bash", "-ceu", command], cwd=source, env=environment, check=True, capture_output=True
             )
