@@ -92,7 +92,7 @@ class Interlocks:
     def of(self, device: str | None) -> Rules:
         """The rules of a device: its own over the account's. The id itself wins over patterns, and of these the first
         that matches."""
-        if device is None:
+        if device is None or not self.devices:
             return self.rules
         own = self.devices.get(device)
         if own is None:

@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import paho.mqtt.client as paho
-
 from bridge.contract.commands import CommandMessage
 from bridge.domain.errors import StoreError
 from bridge.mqtt.connection import Connection
+from bridge.mqtt.incoming import Incoming
 from bridge.mqtt.publisher import Publisher
 from bridge.ports import Clock
 
@@ -30,17 +29,17 @@ class Arrivals:
         self._admit = admit
         self._publisher = publisher
         self._clock = clock
-        self._commands: asyncio.Queue[tuple[Connection, paho.MQTTMessage, CommandMessage]] = asyncio.Queue()
+        self._commands: asyncio.Queue[tuple[Connection, Incoming, CommandMessage]] = asyncio.Queue()
 
-    def put(self, connection: Connection, message: paho.MQTTMessage) -> None:
+    def put(self, connection: Connection, message: Incoming) -> None:
         """A command message came."""
         self._commands.put_nowait((connection, message, self._as_command(message)))
 
     async def run(self) -> None:
         """Admissions run side by side and commit together; PUBACKs leave in the order of the messages."""
-        under_way: asyncio.Queue[
-            tuple[Connection, paho.MQTTMessage, CommandMessage, asyncio.Future[None]]
-        ] = asyncio.Queue(RECEIVE_MAXIMUM)
+        under_way: asyncio.Queue[tuple[Connection, Incoming, CommandMessage, asyncio.Future[None]]] = (
+            asyncio.Queue(RECEIVE_MAXIMUM)
+        )
 
         async def start() -> None:
             while True:
@@ -78,21 +77,20 @@ class Arrivals:
             else:
                 return
 
-    def _as_command(self, message: paho.MQTTMessage) -> CommandMessage:
-        properties = message.properties
+    def _as_command(self, message: Incoming) -> CommandMessage:
         requester = None
-        for key, value in getattr(properties, "UserProperty", None) or ():
+        for key, value in message.user:
             if key == "requester":
-                requester = str(value)[:200]
+                requester = value[:200]
         return CommandMessage(
             topic=message.topic,
-            payload=bytes(message.payload),
+            payload=message.payload,
             received_at=self._clock.now(),
-            retained=bool(message.retain),
-            dup=bool(message.dup),
-            mid=message.mid if message.qos else 0,
-            response_topic=getattr(properties, "ResponseTopic", None),
-            correlation=getattr(properties, "CorrelationData", None),
-            expiry_s=getattr(properties, "MessageExpiryInterval", None),
+            retained=message.retained,
+            dup=message.dup,
+            mid=message.mid,
+            response_topic=message.response_topic,
+            correlation=message.correlation,
+            expiry_s=message.expiry_s,
             requester=requester,
         )

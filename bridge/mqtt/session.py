@@ -27,6 +27,7 @@ from bridge.mqtt.arrivals import RECEIVE_MAXIMUM, Admit, Arrivals
 from bridge.mqtt.cancelling import heeding
 from bridge.mqtt.connection import WORDS, Connection, code_of, described, drop, ended, is_reset, read_connack
 from bridge.mqtt.fast import FastClient
+from bridge.mqtt.incoming import Incoming, from_paho
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.writing import guard_writing
@@ -243,10 +244,14 @@ class Session:
         connection = Connection(client, self._protocol, self._settings.window)
         if self._settings.fast and self._settings.transport == "tcp":
             connection.fast = FastClient.adopt(
-                connection.paho, lambda mid, reason: self._published(connection, mid, reason)
+                connection.paho,
+                lambda mid, reason: self._published(connection, mid, reason),
+                lambda message: self._received(connection, message),
             )
         connection.paho.manual_ack_set(True)
-        connection.paho.on_message = lambda _client, _data, message: self._received(connection, message)
+        connection.paho.on_message = lambda _client, _data, message: self._received(
+            connection, from_paho(message)
+        )
         connection.paho.on_publish = lambda _client, _data, mid, reason, _properties: self._published(
             connection, mid, code_of(reason)
         )
@@ -358,12 +363,12 @@ class Session:
         if reason >= 0x80:
             self._publisher.on_refused(self._presence("online"), reason)
 
-    def _received(self, connection: Connection, message: paho.MQTTMessage) -> None:
+    def _received(self, connection: Connection, message: Incoming) -> None:
         connection.heard()
         tell = self._watched.get(message.topic)
         if tell is not None:
-            if not message.retain:
-                tell(bytes(message.payload))
+            if not message.retained:
+                tell(message.payload)
             if message.qos:
                 connection.paho.ack(message.mid, message.qos)
             return

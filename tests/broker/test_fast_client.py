@@ -13,6 +13,7 @@ import pytest
 
 from bridge.contract.publication import Class, Publication
 from bridge.mqtt.fast import FastClient
+from bridge.mqtt.incoming import Incoming
 from tests.broker.rig import BASE, rigged
 from tests.broker.scripted import ScriptedBroker
 from tests.system.fixtures import MakeBroker, MakeListener
@@ -67,8 +68,10 @@ class Fed(FastClient):
     def __init__(self, pieces: list[bytes]) -> None:
         paho.Client.__init__(self, paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self.acks: list[tuple[int, int]] = []
+        self.incoming: list[Incoming] = []
         self._ahead, self._at = b"", 0
         self.on_puback = lambda mid, reason: self.acks.append((mid, reason))
+        self.on_incoming = self.incoming.append
         self.pieces = list(pieces)
         self._sock: Any = self
 
@@ -92,9 +95,11 @@ def test_acknowledgements_and_messages_are_read_whatever_the_pieces_they_come_in
         kind = dice.randrange(4)
         if kind == 0:
             body = dice.randbytes(dice.choice((0, 3, 120, 200, 20_000)))
-            rest = b"\x00\x01t" + b"\x00" + body
-            stream += b"\x30" + encoded(len(rest)) + rest
-            messages.append(body)
+            told = dice.choice((b"\x00", b"\x07\x26\x00\x01a\x00\x01b", b"\x05\x02\x00\x00\x00\x09"))
+            qos = dice.randrange(2)
+            rest = b"\x00\x01t" + (number.to_bytes(2, "big") if qos else b"") + told + body
+            stream += bytes([0x30 | qos << 1]) + encoded(len(rest)) + rest
+            messages.append((body, number if qos else 0))
         else:
             reason = dice.choice((0x10, 0x87))
             mid = number.to_bytes(2, "big")
@@ -107,14 +112,12 @@ def test_acknowledgements_and_messages_are_read_whatever_the_pieces_they_come_in
         pieces.append(stream[:size])
         stream = stream[size:]
     client = Fed(pieces)
-    seen: list[bytes] = []
-    client.on_message = lambda _client, _data, message: seen.append(bytes(message.payload))
     for _ in range(100_000):
         if not client.pieces and client._at >= len(client._ahead):
             break
         assert client.loop_read() == paho.MQTT_ERR_SUCCESS
     assert client.acks == acks
-    assert seen == messages
+    assert [(one.payload, one.mid) for one in client.incoming] == messages
 
 
 def encoded(size: int) -> bytes:

@@ -112,6 +112,7 @@ class SqliteTx:
     def begin(self, now_ms: int) -> None:
         """A commit begins."""
         self.outbox.begin(now_ms)
+        self.journal.kept.begin()
         self.devices.kept.begin()
         self.retained.begin()
         self.cadences.kept.begin()
@@ -119,6 +120,9 @@ class SqliteTx:
     def rolled_back(self, mark: Mark) -> None:
         """All or the last part of the commit is undone, to where the outbox was marked."""
         self.outbox.reset(mark)
+        self.journal.kept.rolled_back()
+        self.early_words.rolled_back()
+        self.locks.rolled_back()
         self.devices.kept.rolled_back()
         self.retained.rolled_back()
         self.cadences.kept.rolled_back()

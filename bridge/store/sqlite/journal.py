@@ -6,11 +6,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from bridge.domain.command import CommandState
 from bridge.domain.text import Json, dumps, restored
 from bridge.store.protocols import EarlyWord, JournalRow, JournalStep
+from bridge.store.sqlite.kept import Kept
 
 _COLUMNS = tuple(column.name for column in fields(JournalRow))
 _DOCUMENTS = frozenset({"params", "vendor_ref", "vendor_code", "last_ack", "evidence", "acts"})
@@ -26,6 +28,9 @@ _LASTING = frozenset(
 )  # fmt: skip
 """What never changes after the row was inserted."""
 _CHANGING = tuple(name for name in _COLUMNS[1:] if name not in _LASTING)
+_values = attrgetter(*_COLUMNS)
+KEPT_ROWS = 1024
+"""Commands that are not final, kept in memory: each is read again at every step."""
 _UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE key = ?"  # noqa: S608 - as above
 
 
@@ -59,6 +64,7 @@ class SqliteJournal:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self.kept: Kept[int, Sequence[Any]] = Kept(KEPT_ROWS)
         known = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
         self._last_key = int(known[0]) if known else 0
 
@@ -70,6 +76,7 @@ class SqliteJournal:
         self._db.execute(_INSERT, [_stored(name, getattr(row, name)) for name in _COLUMNS])
         ack = row.last_ack or {}
         self._step(row, "", (ack["status"], ack.get("code")) if "status" in ack else None)
+        self._keep(row)
         return row.key
 
     def save(
@@ -82,9 +89,11 @@ class SqliteJournal:
     ) -> None:
         self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _CHANGING), row.key])
         self._step(row, note, outcome, request)
+        self._keep(row)
 
     def get(self, key: int) -> JournalRow | None:
-        return self._one(" WHERE key = ?", (key,))
+        values = self.kept.get(key)
+        return JournalRow(*values) if values is not None else self._one(" WHERE key = ?", (key,))
 
     def find(self, account: str, command_id: str) -> JournalRow | None:
         return self._one(" WHERE account = ? AND id = ?", (account, command_id))
@@ -192,6 +201,12 @@ class SqliteJournal:
             (row.key, row.updated_ms, str(row.state), note, status, code, told),
         )
 
+    def _keep(self, row: JournalRow) -> None:
+        if row.state is CommandState.FINAL:
+            self.kept.drop(row.key)
+        else:
+            self.kept.keep(row.key, _values(row))
+
     def _one(self, tail: str, args: tuple[Any, ...]) -> JournalRow | None:
         values = self._db.execute(_SELECT + tail + " LIMIT 1", args).fetchone()
         return _row(values) if values else None
@@ -201,21 +216,32 @@ class SqliteJournal:
 
 
 class SqliteEarlyWords:
-    """EarlyWordTable."""
+    """EarlyWordTable. Knows when there are none, which is nearly always: each end of a command asks."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._none = False
+
+    def rolled_back(self) -> None:
+        """What is known may not be what is on disk."""
+        self._none = False
 
     def keep(self, account: str, word: Json, at_ms: int) -> None:
+        self._none = False
         self._db.execute(
             "INSERT INTO early_word (account, word, at_ms) VALUES (?, ?, ?)", (account, dumps(word), at_ms)
         )
 
     def of_account(self, account: str) -> Sequence[EarlyWord]:
+        if self._none:
+            return []
         rows = self._db.execute(
             "SELECT key, word, at_ms FROM early_word WHERE account = ? ORDER BY key", (account,)
         )
-        return [EarlyWord(key, restored(word), at_ms) for key, word, at_ms in rows]
+        words = [EarlyWord(key, restored(word), at_ms) for key, word, at_ms in rows]
+        if not words:
+            self._none = self._db.execute("SELECT 1 FROM early_word LIMIT 1").fetchone() is None
+        return words
 
     def drop(self, key: int) -> None:
         self._db.execute("DELETE FROM early_word WHERE key = ?", (key,))

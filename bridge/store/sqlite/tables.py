@@ -132,12 +132,18 @@ def _print(body: bytes) -> bytes:
 
 
 class SqliteLocks:
-    """LockTable."""
+    """LockTable. Knows all of them, few as they are: each command asks twice."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._known: list[LockRow] | None = None
+
+    def rolled_back(self) -> None:
+        """What is known may not be what is on disk."""
+        self._known = None
 
     def put(self, row: LockRow) -> None:
+        self._known = None
         self._db.execute(
             "INSERT INTO lock (account, device, reason, at_ms) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (account, device) DO UPDATE SET reason = excluded.reason, at_ms = excluded.at_ms",
@@ -145,21 +151,24 @@ class SqliteLocks:
         )
 
     def drop(self, account: str, device: str) -> int:
+        self._known = None
         return self._db.execute(
             "DELETE FROM lock WHERE (?1 = '' OR account = ?1) AND (?2 = '' OR device = ?2)", (account, device)
         ).rowcount
 
     def covering(self, account: str, device: str | None) -> LockRow | None:
-        row = self._db.execute(
-            "SELECT account, device, reason, at_ms FROM lock"
-            " WHERE (account = '' OR account = ?1) AND (device = '' OR device = ?2) LIMIT 1",
-            (account, device or ""),
-        ).fetchone()
-        return LockRow(*row) if row else None
+        name = device or ""
+        return next(
+            (one for one in self.all() if one.account in ("", account) and one.device in ("", name)), None
+        )
 
     def all(self) -> Sequence[LockRow]:
-        rows = self._db.execute("SELECT account, device, reason, at_ms FROM lock ORDER BY account, device")
-        return [LockRow(*row) for row in rows]
+        if self._known is None:
+            rows = self._db.execute(
+                "SELECT account, device, reason, at_ms FROM lock ORDER BY account, device"
+            )
+            self._known = [LockRow(*row) for row in rows]
+        return self._known
 
 
 class SqliteBudgets:
