@@ -30,7 +30,7 @@ _LASTING = frozenset(
 _CHANGING = tuple(name for name in _COLUMNS[1:] if name not in _LASTING)
 _values = attrgetter(*_COLUMNS)
 KEPT_ROWS = 1024
-"""Commands that are not final, kept in memory: each is read again at every step."""
+"""Commands kept in memory, the newest: each is read again at every step, and once more before the next one leaves."""
 _UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE key = ?"  # noqa: S608 - as above
 
 
@@ -76,7 +76,7 @@ class SqliteJournal:
         self._db.execute(_INSERT, [_stored(name, getattr(row, name)) for name in _COLUMNS])
         ack = row.last_ack or {}
         self._step(row, "", (ack["status"], ack.get("code")) if "status" in ack else None)
-        self._keep(row)
+        self.kept.keep(row.key, _values(row))
         return row.key
 
     def save(
@@ -89,7 +89,7 @@ class SqliteJournal:
     ) -> None:
         self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _CHANGING), row.key])
         self._step(row, note, outcome, request)
-        self._keep(row)
+        self.kept.keep(row.key, _values(row))
 
     def get(self, key: int) -> JournalRow | None:
         values = self.kept.get(key)
@@ -185,6 +185,7 @@ class SqliteJournal:
 
     def forget_before(self, ms: int, acted_ms: int = 0, counting: Sequence[str] = ()) -> int:
         marks = ", ".join("?" * len(counting))
+        self.kept.clear()
         return self._db.execute(
             "DELETE FROM journal WHERE state = 'final' AND updated_ms < ?"  # noqa: S608 - only question marks
             f" AND (acts IS NULL OR updated_ms < ? OR account NOT IN ({marks}))",
@@ -200,12 +201,6 @@ class SqliteJournal:
             "INSERT INTO journal_step (key, at_ms, state, note, status, code, request) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (row.key, row.updated_ms, str(row.state), note, status, code, told),
         )
-
-    def _keep(self, row: JournalRow) -> None:
-        if row.state is CommandState.FINAL:
-            self.kept.drop(row.key)
-        else:
-            self.kept.keep(row.key, _values(row))
 
     def _one(self, tail: str, args: tuple[Any, ...]) -> JournalRow | None:
         values = self._db.execute(_SELECT + tail + " LIMIT 1", args).fetchone()

@@ -44,3 +44,7 @@ class Kept(Generic[K, V]):
     def drop(self, key: K) -> None:
         """Forgets it."""
         self._rows.pop(key, None)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._rows.clear()
