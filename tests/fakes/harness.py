@@ -42,9 +42,10 @@ from bridge.flow.repair import GapRepair
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
 from bridge.store.protocols import JournalRow, Tx
-from bridge.store.sqlite.database import SqliteStore, SqliteTx
+from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.journal import SqliteJournal
 from bridge.store.sqlite.outbox import SqliteOutbox
+from bridge.store.sqlite.tx import SqliteTx
 from bridge.vendorkit.settings import GapSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendor import ACCOUNT, VENDOR, FakeVendor, device
@@ -83,7 +84,7 @@ class FragileStore(SqliteStore):
     """A store that can fail for a while, and in which the process can die before or after the n-th transaction."""
 
     def __init__(self, path: Path, clock: HarnessClock) -> None:
-        super().__init__(path, SPOOL_BYTES)
+        super().__init__(path, SPOOL_BYTES, flush=lambda _file: None)
         self._clock = clock
         self.count = 0
         self.dies_at: int | None = None

@@ -1,6 +1,6 @@
 """SqliteStore: one file, one writer thread, many callers; what waits together is committed together.
 
-Invariant: a caller's `run` returns only after the COMMIT that holds its work (synchronous=FULL) has succeeded.
+Invariant: a caller's `run` returns only after the COMMIT that holds its work is on the disk (`flusher`, ADR 0015).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,22 +24,13 @@ from typing import Any, TypeVar
 from bridge.contract.publication import Class
 from bridge.domain.errors import StoreError, StoreInUse
 from bridge.store.protocols import Done, OutboxRow, Tx
-from bridge.store.sqlite.backfills import SqliteBackfills
-from bridge.store.sqlite.charts import SqliteCharts
-from bridge.store.sqlite.devices import SqliteAlarms, SqliteDevices, SqliteSeen
-from bridge.store.sqlite.gaps import SqliteCadences, SqliteGaps
-from bridge.store.sqlite.journal import SqliteDeliveries, SqliteEarlyWords, SqliteJournal
-from bridge.store.sqlite.outbox import Mark, SqliteOutbox
+from bridge.store.sqlite.flusher import Batch, Flush, Flusher, to_disk
+from bridge.store.sqlite.jobs import Job, Look, Turn, safely
+from bridge.store.sqlite.outbox import SqliteOutbox
 from bridge.store.sqlite.pause import Pause
 from bridge.store.sqlite.room import Room, free_bytes
 from bridge.store.sqlite.salvage import salvage
-from bridge.store.sqlite.tables import (
-    SqliteBudgets,
-    SqliteDeadLetters,
-    SqliteLocks,
-    SqliteRetained,
-    SqliteVault,
-)
+from bridge.store.sqlite.tx import SqliteTx
 from bridge.store.sqlite.wal import AMPLE_BYTES, WriteAheadLog
 
 T = TypeVar("T")
@@ -47,13 +39,8 @@ TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
 CACHE_KIB = 16 * 1024
 """Pages kept in memory: the rows of a fleet that pushes all the time."""
-LIGHT_S = 0.01
-"""How long light work may hold the event loop at a time."""
-QUIET_ROUNDS = 3
-"""So many turns of the event loop without new work end a commit that stands open: what follows at once has come."""
-MOST_OPEN_S = 0.01
-LOOK_S = 0.001
 LOOP_GONE_S = 1.0
+MEND_EVERY_S = 1.0
 
 log = logging.getLogger("bridge.store")
 
@@ -80,133 +67,9 @@ class Pressure:
         return self.full, self.disk_low, self.failing is not None
 
 
-class SqliteTx:
-    """Tx on one connection; the tables live as long as the connection, the lists as long as one commit."""
-
-    def __init__(self, db: sqlite3.Connection, outbox: SqliteOutbox) -> None:
-        self.outbox = outbox
-        self.journal = SqliteJournal(db)
-        self.early_words = SqliteEarlyWords(db)
-        self.deliveries = SqliteDeliveries(db)
-        self.devices = SqliteDevices(db)
-        self.alarms = SqliteAlarms(db)
-        self.seen = SqliteSeen(db)
-        self.retained = SqliteRetained(db)
-        self.dead_letters = SqliteDeadLetters(db)
-        self.locks = SqliteLocks(db)
-        self.budgets = SqliteBudgets(db)
-        self.vault = SqliteVault(db)
-        self.gaps = SqliteGaps(db)
-        self.cadences = SqliteCadences(db)
-        self.backfills = SqliteBackfills(db)
-        self.charts = SqliteCharts(db)
-        self.hooks: list[Done] = []
-        self.goes: list[Done] = []
-
-    def after_commit(self, done: Done) -> None:
-        self.hooks.append(done)
-
-    def ahead(self, go: Done) -> None:
-        self.goes.append(go)
-
-    def begin(self, now_ms: int) -> None:
-        """A commit begins."""
-        self.outbox.begin(now_ms)
-        self.journal.kept.begin()
-        self.devices.kept.begin()
-        self.retained.begin()
-        self.cadences.kept.begin()
-
-    def rolled_back(self, mark: Mark) -> None:
-        """All or the last part of the commit is undone, to where the outbox was marked."""
-        self.outbox.reset(mark)
-        self.journal.kept.rolled_back()
-        self.early_words.rolled_back()
-        self.locks.rolled_back()
-        self.devices.kept.rolled_back()
-        self.retained.rolled_back()
-        self.cadences.kept.rolled_back()
-
-
-@dataclass(slots=True)
-class _Job:
-    work: Callable[[Tx], Any]
-    future: asyncio.Future[Any]
-    light: bool = False
-    patient: bool = False
-    result: Any = None
-    error: BaseException | None = None
-    hooks: list[Done] = field(default_factory=list)
-    goes: list[Done] = field(default_factory=list)
-    added: list[OutboxRow] = field(default_factory=list)
-
-    def go_ahead(self) -> None:
-        """Calls, once, what is to go on before the commit."""
-        goes, self.goes = self.goes, []
-        for go in goes:
-            _safely(go)
-
-
 Outgoing = Callable[[list[OutboxRow], list[int]], None]
 """Told in the event loop of every commit that changed the outbox: rows added (in order), and the `seq` of rows that
 are gone without having been sent (shed, or superseded)."""
-
-
-class _Turn:
-    """Light jobs of a group, from `at` on, run in the event loop while the writer waits for `over`. At the end of the
-    group it stays open for a moment: what these jobs have started ahead, and what comes meanwhile, joins it."""
-
-    def __init__(self, do: Callable[[_Job], None], group: list[_Job], at: int, pause: Pause) -> None:
-        self._do = do
-        self._group = group
-        self._pause = pause
-        self._rounds = QUIET_ROUNDS
-        self._until_s = time.monotonic() + pause.open_s
-        self._at_most_until_s: float | None = None
-        self.at = at
-        self.over = threading.Event()
-        self.error: BaseException | None = None
-
-    def go(self, loop: asyncio.AbstractEventLoop, more: Callable[[list[_Job]], bool]) -> None:
-        """`more` appends to a group what has come; whether there was any."""
-        try:
-            next_s = self._some(more)
-        except BaseException as error:  # noqa: BLE001 - what spoils the commit is the writer's to handle
-            self.error = error
-            next_s = None
-        if next_s is None:
-            self.over.set()
-        elif next_s:
-            loop.call_later(next_s, self.go, loop, more)
-        else:
-            loop.call_soon(self.go, loop, more)  # others have their turn between
-
-    def _some(self, more: Callable[[list[_Job]], bool]) -> float | None:
-        """In how many seconds to go on; None if this turn is over."""
-        until_s = time.monotonic() + LIGHT_S
-        while self.at < len(self._group):
-            job = self._group[self.at]
-            if not job.light:
-                return None
-            self._do(job)
-            if job.goes:
-                job.go_ahead()
-                self._rounds = QUIET_ROUNDS  # what it has started follows in one of the next
-            self.at += 1
-            if time.monotonic() >= until_s:
-                return 0.0
-        now_s = time.monotonic()
-        if self._at_most_until_s is None:
-            self._at_most_until_s = now_s + MOST_OPEN_S
-        if now_s >= self._at_most_until_s:
-            return None
-        self._rounds -= 1
-        if more(self._group) and now_s < self._until_s:
-            self._rounds = QUIET_ROUNDS
-        if self._rounds > 0:
-            return 0.0
-        waits = now_s < self._until_s and self._pause.is_worth_waiting(len(self._group))
-        return LOOK_S if waits else None
 
 
 class SqliteStore:
@@ -222,10 +85,12 @@ class SqliteStore:
         clock_ms: Callable[[], int] = _system_ms,
         monotonic: Callable[[], float] = time.monotonic,
         disk: Callable[[Path], int] = free_bytes,
+        flush: Flush = to_disk,
     ) -> None:
         """`lost` counts the messages by class that lay on damaged parts of the disk, since the database was made.
         `min_free_bytes`: the spool does not grow while the disk has less room than this. `busy_ms`: how long a
-        commit waits for another program that holds the file. `disk` tells the room on the disk of a path."""
+        commit waits for another program that holds the file. `disk` tells the room on the disk of a path, `flush`
+        brings a file to it."""
         self._path = path
         self._spool_max_bytes = spool_max_bytes
         self._busy_ms = busy_ms
@@ -234,8 +99,10 @@ class SqliteStore:
         self._room = Room(path.parent, min_free_bytes, disk)
         self._closing = False
         self._commits = 0
-        self._pause = Pause(monotonic)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._pause = Pause()
+        self._flush = flush
+        self._parked: Turn | None = None
+        self._jobs: queue.SimpleQueue[Job | Look | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock_file: Any = None
@@ -278,8 +145,19 @@ class SqliteStore:
         if self._thread is None or self._closing:
             raise StoreError("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future, light, patient))
+        self._jobs.put(Job(work, future, light, patient))
+        if self._parked is not None:
+            self._go_on()
         return await future
+
+    def _park(self, turn: Turn) -> None:
+        self._parked = turn
+
+    def _go_on(self) -> None:
+        """Something has happened for which an open turn waits."""
+        turn, self._parked = self._parked, None
+        if turn is not None and self._loop is not None:
+            self._loop.call_soon(turn.go, self._loop, self._gather)
 
     # the writer thread ------------------------------------------------------------------------------------------
 
@@ -295,32 +173,73 @@ class SqliteStore:
             return
         self._post(ready.set_result, None)
         log_file = WriteAheadLog(db)
-        while (group := self._next_group()) is not None:
-            self._commit(db, tx, group)
+        flusher = self._new_flusher()
+        while (group := self._next_group(flusher)) is not None:
+            if flusher.failed is not None:
+                self._mend(db, tx, flusher)
+            if not group:
+                continue
+            self._commit(db, tx, group, flusher)
             if self._damage is not None:
                 before = db
                 db, tx = self._replaced(db, tx, self._damage)
-                log_file = WriteAheadLog(db) if db is not before else log_file
+                if db is not before:
+                    flusher.close()
+                    log_file, flusher = WriteAheadLog(db), self._new_flusher()
             self._tidy(db)
             log_file.fit(tight=self._room.is_tight(AMPLE_BYTES))
-            if self.failing is not None:
+            if self.failing is not None and flusher.failed is None:
                 log_file.give_back(self._monotonic())
+        if flusher.failed is not None:
+            self._mend(db, tx, flusher)
+        flusher.close()
         with contextlib.suppress(sqlite3.Error):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
         self._lock_file.close()
 
-    def _next_group(self) -> list[_Job] | None:
-        first = self._jobs.get()
+    def _new_flusher(self) -> Flusher:
+        def done() -> None:
+            self._jobs.put(Look())
+            self._post(self._go_on)
+
+        log_path = self._path.with_name(self._path.name + "-wal")
+        return Flusher(log_path, self._pause, done, self._flush)
+
+    def _mend(self, db: sqlite3.Connection, tx: SqliteTx, flusher: Flusher) -> None:
+        """A flush has failed: of what lies in the log nobody knows what is on the disk. Once all of it has come into
+        the database, and that onto the disk, it is known."""
+        try:
+            _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            frames, moved = 1, 0
+            log.debug("store.not_mended", extra={"reason": str(error)})
+        before = self.failing
+        if frames == moved:
+            self.failing = None
+            flusher.mended()
+        else:
+            self.failing = flusher.failed
+        if self.failing != before:
+            self._post(self._deliver, [], [], [], self._pressure(tx))
+
+    def _next_group(self, flusher: Flusher) -> list[Job] | None:
+        """Empty where there is only to look."""
+        try:
+            first = self._jobs.get(timeout=None if flusher.failed is None else MEND_EVERY_S)
+        except queue.Empty:
+            return []
         if first is None:
             return None
+        if isinstance(first, Look):
+            return []
         group = [first]
         self._gather(group)
         if all(job.patient for job in group):
             self._wait_for_others(group)
         return group
 
-    def _wait_for_others(self, group: list[_Job]) -> None:
+    def _wait_for_others(self, group: list[Job]) -> None:
         until_s = time.monotonic() + self._pause.patience_s
         while not self._closing and (left_s := until_s - time.monotonic()) > 0:
             try:
@@ -330,12 +249,14 @@ class SqliteStore:
             if job is None:
                 self._jobs.put(None)
                 return
+            if isinstance(job, Look):
+                continue
             group.append(job)
             if not job.patient:
                 self._gather(group)
                 return
 
-    def _gather(self, group: list[_Job]) -> bool:
+    def _gather(self, group: list[Job]) -> bool:
         """Appends what waits; whether there was any."""
         before = len(group)
         while len(group) < MAX_GROUP:
@@ -346,20 +267,27 @@ class SqliteStore:
             if job is None:
                 self._jobs.put(None)
                 break
-            group.append(job)
+            if not isinstance(job, Look):
+                group.append(job)
         return len(group) > before
 
-    def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
+    def _commit(self, db: sqlite3.Connection, tx: SqliteTx, group: list[Job], flusher: Flusher) -> None:
         tx.begin(self._clock_ms())
         tx.outbox.restrict(self._room.bound_bytes(self._monotonic(), tx.outbox.waiting_bytes()))
         before, changes = tx.outbox.mark(), db.total_changes
+        done = False
         try:
+            if flusher.failed is not None:
+                raise sqlite3.OperationalError(flusher.failed)
             db.execute("BEGIN IMMEDIATE")
-            self._do_all(db, tx, group)
+            self._do_all(db, tx, group, flusher)
             tx.outbox.save()
-            self._pause.begin(len(group))
+            flusher.wait_for_room()
+            if flusher.failed is not None:
+                raise sqlite3.OperationalError(flusher.failed)
             db.execute("COMMIT")
-            self._pause.end()
+            done = True
+            self._pause.committed(len(group))
             tx.outbox.saved()
             if db.total_changes != changes:  # one that only read proves nothing
                 self.failing = None
@@ -376,29 +304,56 @@ class SqliteStore:
         gone = tx.outbox.gone
         skip = set(gone)
         added = [row for job in group for row in job.added if row.seq not in skip]
-        now = Pressure(
+        tell = partial(self._post, self._deliver, group, added, gone, self._pressure(tx))
+        if done:
+            lost = partial(self._post, self._lost, group)
+            flusher.add(Batch(tell, lost, changed=db.total_changes != changes))
+        else:
+            tell()
+
+    def _pressure(self, tx: SqliteTx) -> Pressure:
+        return Pressure(
             tx.outbox.full(),
             self._room.is_low,
             self.failing,
             self._room.free_bytes,
             tx.outbox.bound_bytes,
         )
-        self._post(self._deliver, group, added, gone, now)
 
-    def _do_all(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job]) -> None:
-        """The work of a commit, in order. `group` grows by what joins it."""
+    def _do_all(self, db: sqlite3.Connection, tx: SqliteTx, group: list[Job], flusher: Flusher) -> None:
+        """The work of a commit, in order. `group` grows by what joins it, also while the disk has the one before."""
         at = 0
-        while at < len(group):
+        while at < len(group) or self._more_joins(group, flusher):
+            if at == len(group):
+                continue
             if group[at].light:
-                at = self._in_loop(db, tx, group, at)
+                at = self._in_loop(db, tx, group, at, flusher)
             else:
                 self._do(db, tx, group[at])
                 at += 1
 
-    def _in_loop(self, db: sqlite3.Connection, tx: SqliteTx, group: list[_Job], at: int) -> int:
+    def _more_joins(self, group: list[Job], flusher: Flusher) -> bool:
+        """Whether to look for more work: the disk is busy, and something has happened."""
+        if not flusher.is_busy or self._closing or len(group) >= MAX_GROUP:
+            return False
+        job = self._jobs.get()
+        if job is None:
+            self._jobs.put(None)
+            return False
+        if not isinstance(job, Look):
+            group.append(job)
+        return True
+
+    def _in_loop(
+        self, db: sqlite3.Connection, tx: SqliteTx, group: list[Job], at: int, flusher: Flusher
+    ) -> int:
         """Light work runs in the event loop while this thread waits: two threads that both want the interpreter for a
         few microseconds at a time would spend most of it on handing it over. Returns how far it came."""
-        turn = _Turn(lambda job: self._do(db, tx, job), group, at, self._pause)
+
+        def is_busy() -> bool:
+            return flusher.is_busy and not self._closing and len(group) < MAX_GROUP
+
+        turn = Turn(lambda job: self._do(db, tx, job), group, at, self._pause, is_busy, self._park)
         try:
             if self._loop is None:
                 raise RuntimeError
@@ -427,7 +382,7 @@ class SqliteStore:
             return db, tx
         self._damage = None
         self.failing = None
-        self._post(_safely, self._tell_replaced)
+        self._post(safely, self._tell_replaced)
         return db, tx
 
     def _tell_replaced(self) -> None:
@@ -440,7 +395,7 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 db.execute(f"PRAGMA incremental_vacuum({TIDY_PAGES})").fetchall()
 
-    def _do(self, db: sqlite3.Connection, tx: SqliteTx, job: _Job) -> None:
+    def _do(self, db: sqlite3.Connection, tx: SqliteTx, job: Job) -> None:
         tx.hooks, tx.goes, tx.outbox.added = job.hooks, job.goes, job.added
         before = tx.outbox.mark()
         db.execute("SAVEPOINT job")
@@ -458,24 +413,27 @@ class SqliteStore:
             job.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
         db.execute("RELEASE job")
 
-    def _deliver(
-        self, group: list[_Job], added: list[OutboxRow], gone: list[int], pressure: Pressure
-    ) -> None:
+    def _deliver(self, group: list[Job], added: list[OutboxRow], gone: list[int], pressure: Pressure) -> None:
         before, self.pressure = self.pressure, pressure
         if before.words != pressure.words:
-            _safely(lambda: self.on_pressure(before, pressure))
+            safely(lambda: self.on_pressure(before, pressure))
         if added or gone:
-            _safely(lambda: self.outgoing(added, gone))
+            safely(lambda: self.outgoing(added, gone))
         for job in group:
             job.go_ahead()
             for hook in job.hooks:
-                _safely(hook)
+                safely(hook)
             if job.future.cancelled():
                 continue
             if job.error is not None:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
+
+    def _lost(self, group: list[Job], reason: str) -> None:
+        for job in group:
+            if not job.future.done():
+                job.future.set_exception(StoreError(f"the state database does not take changes: {reason}"))
 
     def _post(self, call: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -518,7 +476,7 @@ class SqliteStore:
             if not db.execute("PRAGMA user_version").fetchone()[0]:
                 db.execute("PRAGMA auto_vacuum=INCREMENTAL")
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA synchronous=NORMAL")  # each COMMIT is flushed by us
             db.execute("PRAGMA foreign_keys=ON")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             migrate(db)
@@ -545,14 +503,6 @@ class SqliteStore:
             if other.exists():
                 os.replace(other, aside.with_name(aside.name + suffix))
         return aside
-
-
-def _safely(hook: Done) -> None:
-    """What is committed must be told to everyone who waits, whatever one of them makes of it."""
-    try:
-        hook()
-    except Exception:
-        log.exception("a hook after a commit failed")
 
 
 def _is_damage(error: BaseException) -> bool:

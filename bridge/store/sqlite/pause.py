@@ -4,8 +4,6 @@ time on a slow one, where everything that comes too late waits for a whole commi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 LEAST_S, MOST_S = 0.0005, 0.01
 SHARE = 0.4
 SLOW_S = 0.003
@@ -15,13 +13,16 @@ _WEIGHT = 0.25
 
 
 class Pause:
-    """Learns from each commit: what it took, and how much work was in it."""
+    """Learns from each commit how much work was in it, and from each flush how long the disk took."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._began_s = 0.0
+    def __init__(self) -> None:
         self._usual_s = 0.0
         self._usual_jobs = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the disk takes long enough to do something else meanwhile."""
+        return self._usual_s >= SLOW_S
 
     @property
     def open_s(self) -> float:
@@ -36,14 +37,12 @@ class Pause:
     def is_worth_waiting(self, jobs: int) -> bool:
         """Whether a commit of so many jobs should wait for more to come: on a slow disk, while it has fewer than
         lately."""
-        return self._usual_s >= SLOW_S and jobs < self._usual_jobs
+        return self.is_slow and jobs < self._usual_jobs
 
-    def begin(self, jobs: int) -> None:
-        """The disk gets to work on a commit of so many jobs."""
-        self._began_s = self._monotonic()
+    def committed(self, jobs: int) -> None:
+        """A commit had so many jobs."""
         self._usual_jobs = max(float(jobs), self._usual_jobs * (1 - _WEIGHT))
 
-    def end(self) -> None:
-        """It is done."""
-        took_s = self._monotonic() - self._began_s
-        self._usual_s += (took_s - self._usual_s) * _WEIGHT
+    def took(self, seconds: float) -> None:
+        """The disk took so long for a flush."""
+        self._usual_s += (seconds - self._usual_s) * _WEIGHT

@@ -176,9 +176,7 @@ async def test_patient_work_alone_is_done_all_the_same(store: SqliteStore, path:
 
 
 async def test_on_a_slow_disk_patient_work_joins_other_work(store: SqliteStore):
-    store._pause.begin(1)
-    store._pause._began_s -= 400.0  # the disk needed so long, and two commits take minutes
-    store._pause.end()
+    store._pause.took(400.0)  # two commits take minutes
     commits = Commits(store)
     patient = asyncio.get_running_loop().create_task(
         store.run(lambda tx: tx.outbox.add(publication()), light=True, patient=True)
@@ -194,9 +192,7 @@ async def test_on_a_slow_disk_patient_work_joins_other_work(store: SqliteStore):
 
 async def test_closing_does_not_wait_for_patience(path: Path):
     async with opened(path) as store:
-        store._pause.begin(1)
-        store._pause._began_s -= 400.0
-        store._pause.end()
+        store._pause.took(400.0)
         patient = asyncio.get_running_loop().create_task(
             store.run(lambda tx: tx.outbox.add(publication()), light=True, patient=True)
         )
@@ -206,17 +202,15 @@ async def test_closing_does_not_wait_for_patience(path: Path):
 
 
 class Disk:
-    """A clock that a commit moves on."""
+    """One that takes so long."""
 
     def __init__(self) -> None:
-        self.now_s = 0.0
-        self.pause = Pause(lambda: self.now_s)
+        self.pause = Pause()
 
     def commits(self, jobs: int, took_s: float, times: int = 40) -> Pause:
         for _ in range(times):
-            self.pause.begin(jobs)
-            self.now_s += took_s
-            self.pause.end()
+            self.pause.committed(jobs)
+            self.pause.took(took_s)
         return self.pause
 
 
