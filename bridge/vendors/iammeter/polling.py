@@ -67,6 +67,7 @@ class Polling:
         self._policy = kit.policy
         self._log: logging.Logger = kit.log
         self._now = kit.clock.now
+        self._sites: list[str] = []
         self._runs: Runs = {
             "metersdata": lambda task, _: self._all_meters(task),
             "meter": lambda _, sn: self._meter(sn),
@@ -80,6 +81,7 @@ class Polling:
         their offsets once a day, which the common answer does not tell. Sites once an hour."""
         meters = [one.native_id for one in devices if one.kind is not DeviceKind.SOLAR_PLANT]
         sites = [one.native_id for one in devices if one.kind is DeviceKind.SOLAR_PLANT]
+        self._sites = sites
         tasks = [PollTask(f"site:{site}", HOUR_S, devices=(site,), lane="inventory") for site in sites]
         if len(meters) == 1:
             return [self._one("meter", meters[0]), *tasks]
@@ -142,7 +144,7 @@ class Polling:
         seen: list[Observation] = []
         for sn in meters:
             seen += self._observed(sn, samples.get(sn), told.received_at)
-        return Batch(seen)
+        return Batch(seen + self._of_sites(told.received_at))
 
     async def _spare(self, sn: str) -> AsyncIterator[Batch]:
         if self._notes.rest_s(ALL_LATEST) > 0:
@@ -159,7 +161,7 @@ class Polling:
             yield self._unknown(sn, error)
             return
         self._notes.well(sn)
-        yield Batch(self._observed(sn, sample, received_at))
+        yield Batch([*self._observed(sn, sample, received_at), *self._of_sites(received_at)])
 
     async def _offset(self, sn: str) -> AsyncIterator[Batch]:
         """Phases and UTC offset only: what the meter measures comes with all the others."""
@@ -199,9 +201,21 @@ class Polling:
 
     def _silent(self, sn: str, received_at: datetime) -> Observation:
         """A meter that the common answer leaves out: only its last sample tells whether it is there."""
-        newest = self._notes.newest(sn)
-        online = newest is not None and received_at - newest <= timedelta(seconds=self._settings.stale_after)
+        online = self._is_there(sn, received_at)
         return codec.available(sn, online=online, received_at=received_at, origin=Origin.POLL)
+
+    def _is_there(self, sn: str, at: datetime) -> bool:
+        newest = self._notes.newest(sn)
+        return newest is not None and at - newest <= timedelta(seconds=self._settings.stale_after)
+
+    def _of_sites(self, received_at: datetime) -> list[Observation]:
+        """A site is on line while any of its meters is."""
+        seen: list[Observation] = []
+        for site in self._sites:
+            if meters := self._zones.meters_of(site):
+                online = any(self._is_there(sn, received_at) for sn in meters)
+                seen.append(codec.available(site, online=online, received_at=received_at, origin=Origin.POLL))
+        return seen
 
     async def _site(self, site: str) -> AsyncIterator[Batch]:
         """The hours of yesterday and today that are over (4.10)."""

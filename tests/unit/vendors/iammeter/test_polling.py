@@ -28,6 +28,7 @@ from tests.unit.vendors.iammeter.bench import (
     good,
     latest,
     plain,
+    raw,
 )
 
 METER = f"meter:{SN}"
@@ -335,6 +336,19 @@ async def test_a_site_tells_its_hours_that_are_over(make: Callable[..., Account]
         ("12345", Origin.BACKFILL, 11),
     ]
     assert plain(seen[0].metrics)["yield_interval"] == plain({"x": "2.31"})["x"]
+
+
+async def test_a_site_is_on_line_while_one_of_its_meters_is(make: Callable[..., Account]) -> None:
+    account = make(site_history=True)
+    account.cloud.will(raw("sitelist"), everyone(SN, SN2), everyone(SN, SN2))
+    devices = await account.adapter.inventory()
+    (task,) = [one for one in account.adapter.poll_tasks(devices) if one.key == "metersdata"]
+    told = []
+    for seconds in (0, 1200):
+        account.clock.seconds = seconds
+        seen = [one async for batch in account.adapter.poll(task) for one in batch.observations]
+        told += [one.online for one in seen if isinstance(one, Availability) and one.device == "12345"]
+    assert told == [True, False]
 
 
 async def test_a_site_whose_time_zone_is_unknown_is_not_asked(make: Callable[..., Account]) -> None:
