@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.domain.command import Order
@@ -65,7 +65,7 @@ class Past:
         sources = sources_of(device)
         return Reach(
             None,
-            lambda period: len(sources) * sum(1 for _ in slices(period.start, period.end, HISTORY_CHUNK)),
+            lambda period: len(sources) * _windows(sources, period.start, period.end),
             {source.query.endpoint: 1.0 / len(sources) for source in sources},
         )
 
@@ -81,7 +81,7 @@ class Past:
     def first(self, device: Device, period: Period) -> Query:
         """The first request."""
         query = CONSUMED.query.given(tableNo=device.native_id)
-        since, until = next(slices(period.start, period.end, HISTORY_CHUNK))
+        since, until = next(slices(period.start, period.end, _longest(sources_of(device))))
         return self.api.first_page(query, since, until)
 
     async def read(self, device: Device, period: Period, cursor: Json) -> AsyncIterator[HistoryStep]:
@@ -90,7 +90,7 @@ class Past:
         place = _place(period, cursor)
         before: Sequence[Row] | None = None
         while place.since < period.end:
-            until = min(period.end, place.since + HISTORY_CHUNK)
+            until = min(period.end, place.since + _longest(sources))
             source = sources[place.source]
             told = await self._page(source, device, place, until)
             rows: Sequence[Observation] = ()
@@ -106,9 +106,7 @@ class Past:
             complete = place.source == len(sources)
             if complete:
                 place = replace(place, since=until, source=0)
-            left = (
-                len(sources) * sum(1 for _ in slices(place.since, period.end, HISTORY_CHUNK)) - place.source
-            )
+            left = len(sources) * _windows(sources, place.since, period.end) - place.source
             yield HistoryStep(
                 rows, place.as_json(), until if complete else None, place.done, place.done + left
             )
@@ -119,7 +117,8 @@ class Past:
             return None
         query = source.query.given(tableNo=device.native_id)
         try:
-            return await self.api.page(query, place.since, until, place.page, Lane.HISTORY)
+            since, until = place.since - source.around, until + source.around
+            return await self.api.page(query, since, until, place.page, Lane.HISTORY)
         except Refused as error:
             if source is not CAMERA or not no_right(error):
                 raise
@@ -145,6 +144,15 @@ def sources_of(device: Device) -> list[Source]:
     if device.kind is not DeviceKind.ELECTRICITY_METER:
         chosen.append(CAMERA)
     return chosen
+
+
+def _longest(sources: Sequence[Source]) -> timedelta:
+    """The longest window of which all sources can be asked in one go."""
+    return HISTORY_CHUNK - 2 * max(source.around for source in sources)
+
+
+def _windows(sources: Sequence[Source], start: datetime, end: datetime) -> int:
+    return sum(1 for _ in slices(start, end, _longest(sources)))
 
 
 def _place(period: Period, cursor: Json) -> _Place:

@@ -26,13 +26,15 @@ Decoder = Callable[[Codec, Row, DeviceKind, datetime, Origin], Sequence[Observat
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One kind of stored records. `key` names its poll task; `span` is read again every time."""
+    """One kind of stored records. `key` names its poll task; `span` is read again every time. `around`: a row has two
+    times that lie at most so far apart, and which of them the platform goes by is not stated."""
 
     key: str
     query: Query
     decode: Decoder
     span: timedelta = OVERLAP
     first_in_s: float = 3.0
+    around: timedelta = timedelta(0)
 
     def begin(self, now: datetime, complete_until: datetime | None) -> datetime:
         """Where the next window begins; `complete_until` is the end of the last one."""
@@ -45,7 +47,12 @@ STORED = Source("stored", Query("readMeterList"), Codec.stored, first_in_s=30.0)
 
 CONSUMED = Source("consumption", Query("readMeterDataList", {"type": "1"}), Codec.consumed)
 TIME_OF_USE = Source(
-    "time_of_use", Query("peaksValleysRead"), Codec.time_of_use, timedelta(hours=48), first_in_s=15.0
+    "time_of_use",
+    Query("peaksValleysRead"),
+    Codec.time_of_use,
+    timedelta(hours=48),
+    first_in_s=15.0,
+    around=timedelta(days=1),
 )
 CAMERA = Source("camera", Query("cameraRead"), Codec.camera, timedelta(hours=48), first_in_s=15.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -337,7 +337,7 @@ async def test_history_joins_all_that_is_stored_in_order(account: Account) -> No
     ]
     assert {one.origin for one in outcome.observations} == {Origin.BACKFILL}
     window = {"BeginDate": "2023-07-01 08:00:00", "EndDate": "2023-07-02 08:00:00", "tableNo": ENERGY}
-    for endpoint in ("readMeterDataList", "readMeterList", "peaksValleysRead"):
+    for endpoint in ("readMeterDataList", "readMeterList"):
         (body,) = account.cloud.bodies(endpoint)
         assert body == body | window
     assert {lane for uses, lane in account.gate.calls if uses} == {Lane.HISTORY}
@@ -350,6 +350,34 @@ async def test_history_asks_for_a_month_at_a_time(account: Account) -> None:
     begins = [body["BeginDate"] for body in account.cloud.bodies("readMeterList")]
     assert begins == ["2023-01-01 00:00:00", "2023-02-01 00:00:00", "2023-03-04 00:00:00"]
     assert outcome.result == {"records": 1}
+
+
+async def test_history_finds_registers_that_were_frozen_in_the_period_and_told_of_later(
+    account: Account,
+) -> None:
+    row = {
+        "tableNo": ENERGY, "freezeTime": "2023-07-01 00:00:00", "createTime": "2023-07-01 00:57:05",
+        "positiveActivePower": "5", "voltA": "230",
+    }  # fmt: skip
+    account.cloud.will(rows(), rows(), rows(row))
+    period = {"start": "2023-06-30 12:00:00", "end": "2023-07-01 00:30:00"}
+    outcome = await account.run("history", period, device=account.device(tableType="7"))
+    assert [dict(one.metrics) for one in outcome.observations] == [{"import_energy": 5}]
+    (body,) = account.cloud.bodies("peaksValleysRead")
+    assert (body["BeginDate"], body["EndDate"]) == ("2023-06-29 12:00:00", "2023-07-02 00:30:00")
+
+
+async def test_no_window_of_time_of_use_history_is_longer_than_a_month(account: Account) -> None:
+    filled = rows({"tableNo": ENERGY, "readTime": "2023-01-02 00:00:00", "reading": "1"})
+    account.cloud.will(*[filled] * 9)
+    device = account.device(tableType="7")
+    await account.run("history", {"start": "2023-01-01", "end": "2023-03-01"}, device=device)
+    bodies = account.cloud.bodies("peaksValleysRead")
+    ends = [[datetime.fromisoformat(body[name]) for name in ("BeginDate", "EndDate")] for body in bodies]
+    assert len(ends) == 3
+    assert all(end - begin <= timedelta(days=31) for begin, end in ends)
+    asked = [body["BeginDate"] for body in account.cloud.bodies("readMeterList")]
+    assert asked == ["2023-01-01 00:00:00", "2023-01-30 00:00:00", "2023-02-28 00:00:00"]
 
 
 async def test_history_of_a_water_meter_has_pictures_and_no_right_to_them_is_no_failure(
