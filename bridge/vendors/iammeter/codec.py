@@ -5,7 +5,6 @@ Nothing that a vendor sends makes a function here raise anything but BadReply.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from bridge.domain.device import Device, DeviceKind
 from bridge.domain.observation import Availability, Described, Observation, Origin, Reading
 from bridge.domain.text import Json
 from bridge.vendors.iammeter.faults import WrongShape
+from bridge.vendors.iammeter.privacy import published, sorted_out
 from bridge.vendors.iammeter.rows import Layout, Measured, guessed_layout, measured, rows_of
 from bridge.vendors.iammeter.wire import time_of
 
@@ -31,8 +31,8 @@ BALANCE: Mapping[str, str] = {
 
 _FARTHEST_OFFSET_MIN = 15 * 60
 _SAMPLE_KEYS = frozenset({"sn", "values", "gmtTime", "localTime", "rtcTime"})
-_PRIVATE = frozenset({"address", "city", "email", "mobile", "owner", "phone", "place", "ssid", "tel"})
-_PRIVATE_PARTS = ("sitename", "placename", "username", "customer")
+_METER_KEYS = frozenset({"sn", "name"})
+_SITE_KEYS = frozenset({"id", "name", "meters"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +55,22 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """A meter of the inventory."""
+    """A meter of the inventory; `rest` as sent."""
 
     sn: str
     name: str | None = None
+    rest: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site of the inventory; `id` as text, `sent_id` as the vendor sent it."""
+    """A site of the inventory; `id` as text, `sent_id` and `rest` as the vendor sent them."""
 
     id: str
     name: str | None
     meters: tuple[Meter, ...]
     sent_id: Json = None
+    rest: Mapping[str, Json] = field(default_factory=dict)
 
 
 def sample(item: Mapping[str, Json], layout: Layout | None) -> Sample:
@@ -139,18 +141,20 @@ def sites(data: Json) -> list[Site]:
             sn = _text(entry.get("sn")) if isinstance(entry, dict) else None
             if sn is not None and sn not in seen:
                 seen.add(sn)
-                meters.append(Meter(sn, _text(entry.get("name"))))
-        sent_id = item.get("id")
-        found.append(Site(_text(sent_id) or "", _text(item.get("name")), tuple(meters), sent_id))
+                meters.append(Meter(sn, _text(entry.get("name")), _beyond(entry, _METER_KEYS)))
+        sent_id, rest = item.get("id"), _beyond(item, _SITE_KEYS)
+        found.append(Site(_text(sent_id) or "", _text(item.get("name")), tuple(meters), sent_id, rest))
     return found
 
 
 def devices(found: Sequence[Site], policy: AccountPolicy, *, with_sites: bool) -> list[Device]:
-    """The meters of the sites, and with `with_sites` the sites themselves as solar plants."""
+    """The meters of the sites, and with `with_sites` the sites themselves as solar plants. What the page does not know
+    of a site is told of it and its meters, as `site_<key>`."""
     listed: list[Device] = []
     for site in found:
-        site_info: dict[str, Json] = {"site_id": site.sent_id} if site.id else {}
-        customer = {"site_name": site.name} if site.name else {}
+        public, private = sorted_out(site.rest)
+        site_info = _of_site(public) | ({"site_id": site.sent_id} if site.id else {})
+        customer = _of_site(private) | ({"site_name": site.name} if site.name else {})
         if with_sites and site.id:
             listed.append(
                 Device(
@@ -175,6 +179,7 @@ def meter_device(
     customer_info: Mapping[str, Json] | None = None,
 ) -> Device:
     """A meter; its model is nowhere told (6.4)."""
+    public, private = sorted_out(meter.rest)
     return Device(
         policy.account,
         policy.vendor,
@@ -183,8 +188,8 @@ def meter_device(
         name=meter.name,
         manufacturer=MANUFACTURER,
         serial=meter.sn,
-        vendor_info=vendor_info or {},
-        customer_info=customer_info or {},
+        vendor_info={**public, **(vendor_info or {})},
+        customer_info={**private, **(customer_info or {})},
     )
 
 
@@ -201,7 +206,7 @@ def reading(
             origin,
             taken.measured.metrics,
             observed_at=taken.observed_at,
-            extra=public(taken.extra, policy),
+            extra=published(taken.extra, policy),
             sole=origin is Origin.BACKFILL,
         )
     ]
@@ -258,16 +263,12 @@ def observed(
     ]
 
 
-def public(fields: Mapping[str, Json], policy: AccountPolicy) -> dict[str, Json]:
-    """The fields as sent, less customer data unless the account publishes it."""
-    if policy.customer_data:
-        return dict(fields)
-    return {name: value for name, value in fields.items() if not _is_private(name)}
+def _beyond(fields: Mapping[str, Json], known: frozenset[str]) -> dict[str, Json]:
+    return {key: value for key, value in fields.items() if key not in known and value is not None}
 
 
-def _is_private(name: str) -> bool:
-    word = re.sub(r"[^a-z]", "", name.lower())
-    return word in _PRIVATE or any(part in word for part in _PRIVATE_PARTS)
+def _of_site(fields: Mapping[str, Json]) -> dict[str, Json]:
+    return {f"site_{key}": value for key, value in fields.items()}
 
 
 def _offset_min(local: datetime | None, utc: datetime | None) -> int | None:

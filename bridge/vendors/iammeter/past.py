@@ -161,7 +161,7 @@ class Past:
         ask = requests.energy_history(device.native_id, days, grouping)
         told = await self.api.get(ask, Lane.HISTORY)
         return [
-            bucket_reading(device.native_id, bucket, told.received_at)
+            bucket_reading(device.native_id, bucket, told.received_at, self.kit.policy)
             for bucket in history.balance(told.data, zone)
             if period.start <= bucket.start and bucket.start + history.LENGTH[grouping] <= period.end
         ]

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from bridge.domain.account import AccountPolicy
 from bridge.domain.device import Device, DeviceKind
 from bridge.domain.errors import BadReply, Refused
 from bridge.domain.observation import Batch, Observation, Origin, Reading
@@ -23,6 +24,7 @@ from bridge.vendors.iammeter.codec import Sample
 from bridge.vendors.iammeter.faults import UNKNOWN_METER, WrongShape
 from bridge.vendors.iammeter.latest import Latest
 from bridge.vendors.iammeter.notes import Notes
+from bridge.vendors.iammeter.privacy import published
 from bridge.vendors.iammeter.requests import Ask
 from bridge.vendors.iammeter.rows import Layout
 from bridge.vendors.iammeter.settings import ALL_LATEST, DAY_S, HOUR_S, LATEST, IammeterSettings
@@ -232,11 +234,12 @@ class Polling:
         told = await self._api.get(ask, Lane.HISTORY)
         buckets = history.balance(told.data, zone)
         over = [bucket for bucket in buckets if bucket.start + history.LENGTH["hour"] <= now]
-        yield Batch([bucket_reading(site, bucket, told.received_at) for bucket in over])
+        yield Batch([bucket_reading(site, bucket, told.received_at, self._policy) for bucket in over])
 
 
-def bucket_reading(site: str, bucket: history.Bucket, received_at: datetime) -> Reading:
+def bucket_reading(
+    site: str, bucket: history.Bucket, received_at: datetime, policy: AccountPolicy
+) -> Reading:
     """A bucket as a record of `history`."""
-    return Reading(
-        site, received_at, Origin.BACKFILL, bucket.metrics, observed_at=bucket.start, extra=bucket.extra
-    )
+    extra = published(bucket.extra, policy)
+    return Reading(site, received_at, Origin.BACKFILL, bucket.metrics, observed_at=bucket.start, extra=extra)

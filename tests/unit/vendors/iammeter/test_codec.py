@@ -214,6 +214,28 @@ def test_customer_data_in_unknown_fields_stays_here() -> None:
     assert reading.extra == {"rssi": -60, "row_0": [9]}
 
 
+def test_unknown_fields_of_the_inventory_are_kept_and_customers_apart() -> None:
+    sent = {"sn": SN, "name": "Grid", "model": "WEM3080T", "ssid": "home", "gone": None}
+    nested = {"kind": 1, "userName": "joe", "accessToken": "x"}
+    page = [{"id": 1, "name": "Home", "meters": [sent], "timeZone": 8, "address": "1 Road", "more": [nested]}]
+    site, meter = codec.devices(codec.sites(page), POLICY, with_sites=True)
+    common = {"site_id": 1, "site_timeZone": 8, "site_more": [{"kind": 1}]}
+    customer = {
+        "site_name": "Home",
+        "site_address": "1 Road",
+        "site_more": [{"kind": 1, "userName": "joe"}],
+    }
+    assert (dict(site.vendor_info), dict(site.customer_info)) == (common, customer)
+    assert dict(meter.vendor_info) == common | {"model": "WEM3080T"}
+    assert dict(meter.customer_info) == customer | {"ssid": "home"}
+
+
+def test_customer_data_deep_in_unknown_fields_stays_here_too() -> None:
+    item = {"values": [FIVE], "gmtTime": "2026/3/4 11:59:30", "site": {"ownerName": "joe", "floor": 2}}
+    (reading,) = codec.reading(SN, codec.latest(item, Layout.BASIC), NOW, Origin.POLL, POLICY)
+    assert reading.extra == {"site": {"floor": 2}}
+
+
 @pytest.mark.parametrize(("local", "offset"), [("2026/3/4 23:59:30", 720), ("2026/3/6 11:59:30", None)])
 def test_an_offset_that_no_zone_has_is_not_believed(local: str, offset: int | None) -> None:
     item = {"values": [FIVE], "localTime": local, "gmtTime": "2026/3/4 11:59:30"}
