@@ -41,7 +41,7 @@ RETIRE_S = 75.0
 
 @dataclass(slots=True)
 class Surroundings:
-    """What all accounts share."""
+    """What all accounts share. `endpoint_closed`: told of an account and in words, see `vendorkit.spec.Kit`."""
 
     store: Store
     roster: Roster
@@ -50,6 +50,7 @@ class Surroundings:
     metrics: Metrics
     clock: Clock
     rng: Rng
+    endpoint_closed: Callable[[str, str], None] = lambda _account, _message: None
     shared_windows: SharedSlots = field(default_factory=dict)
     fresh_store: bool = False
     backfill: Backfill | None = None
@@ -151,6 +152,7 @@ def build_account(
         log=logging.getLogger(f"bridge.vendors.{settings.vendor}"),
         vault=StoreVault(around.store, settings.id),
         policy=policy,
+        endpoint_closed=lambda message: around.endpoint_closed(settings.id, message),
     )
     adapter = spec.build(settings, kit)
     poller = Poller(

@@ -205,6 +205,7 @@ class Gateway:
             self.metrics,
             self._clock,
             self._rng,
+            lambda account, message: self.reporter.event("endpoint_closed", "warning", message, account),
             fresh_store=fresh,
             backfill=self.backfill,
             ledger=self.ledger,

@@ -31,7 +31,8 @@ class Vault(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """Everything that a vendor's adapter may touch."""
+    """Everything that a vendor's adapter may touch. `endpoint_closed` tells the operator (`bridge/event`), in words,
+    that a part of the vendor's API is closed to the account; each part once, the adapter sees to that."""
 
     http: VendorHttp
     clock: Clock
@@ -39,6 +40,7 @@ class Kit:
     log: logging.Logger
     vault: Vault
     policy: AccountPolicy
+    endpoint_closed: Callable[[str], None] = lambda _message: None
 
 
 @runtime_checkable

@@ -162,4 +162,5 @@ class Stand(Protocol):
 def kit(stand: Stand, logger: str) -> Kit:
     """The kit of a bench's adapter, with dice that always fall alike."""
     rng, log = random.Random(1), logging.getLogger(logger)
-    return Kit(stand.http, stand.clock, rng, log, stand.vault, stand.policy)
+    closed: list[str] = getattr(stand, "closed", [])
+    return Kit(stand.http, stand.clock, rng, log, stand.vault, stand.policy, closed.append)

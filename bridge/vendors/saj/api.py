@@ -64,6 +64,7 @@ class SajApi:
         self._throttle = throttle
         self._closed: dict[str, EndpointClosed] = {}
         self._empty: set[str] = set()
+        self._told: set[str] = set()
 
     async def plants(
         self, page: int, lane: Lane, *, name: str | None = None, per_page: int = PER_PAGE
@@ -129,14 +130,24 @@ class SajApi:
         """A GET. An endpoint that is closed is asked no more; its newer twin takes its place."""
         try:
             told = await self._answer(Request(endpoint, params), lane, None)
-        except EndpointClosed:
+        except EndpointClosed as error:
             if endpoint not in _FALLBACKS:
+                self._tell(error)
                 raise
             return await self.read(_FALLBACKS[endpoint], params, lane)
         if told.data is None and endpoint not in self._empty:
             self._empty.add(endpoint)
             self._kit.log.info("saj.answer_without_data", extra={"endpoint": endpoint})
         return told
+
+    def _tell(self, error: EndpointClosed) -> None:
+        """Nothing takes the place of this end point: what it tells is missing from now on."""
+        if error.operation not in self._told:
+            self._told.add(error.operation)
+            self._kit.endpoint_closed(
+                f"account {self._kit.policy.account!r}: {error.message}; it is not asked again before a restart or a "
+                "change of the account's configuration",
+            )
 
     def is_closed(self, endpoint: str) -> bool:
         """Whether the vendor has refused this end point to the application."""

@@ -28,7 +28,8 @@ _FAULTS_BORNE = 3
 
 @dataclass(slots=True)
 class Inventory:
-    """Each method raises VendorError. Master data are kept over restarts, without what is customer data."""
+    """Each method raises VendorError. Master data are kept over restarts, without what is customer data. `_round`: the
+    lists that were read since an inventory was complete; `_faults`: how often in a row the vendor failed, by plant."""
 
     settings: SajSettings
     kit: Kit
@@ -38,6 +39,7 @@ class Inventory:
     lists: Lists
     _details: dict[str, dict[str, Json]] = field(default_factory=dict)
     _faults: dict[str, int] = field(default_factory=dict)
+    _round: set[str] = field(default_factory=set)
 
     async def devices(self, lane: Lane, *, anew: bool = False) -> list[Device]:
         """Every plant and every inverter, each id once; plants come first. `anew`: also the master data, of whatever
@@ -48,6 +50,7 @@ class Inventory:
         for plant_id in plant_ids:
             for one in await self._inverters(plant_id, plant_ids, lane):
                 devices.setdefault(one.key, codec.inverter_device(one, plant_id, self.kit.policy))
+        self._round.clear()
         return list(devices.values())
 
     async def plants(self, lane: Lane) -> list[Plant]:
@@ -129,9 +132,12 @@ class Inventory:
         return found
 
     async def _rows(self, plant_id: str, lane: Lane) -> Sequence[Row]:
-        """A plant that the vendor cannot list again and again does not hold up the others for ever."""
+        """A plant that the vendor cannot list again and again does not hold up the others for ever; nor do very many
+        plants: an inventory that was cut off by a limit goes on where it was."""
         key = f"devices:{plant_id}"
         known = await self.lists.known(key)
+        if key in self._round and lane is not Lane.COMMAND:
+            return known
         try:
             found = await self.lists.believed(
                 key,
@@ -149,6 +155,7 @@ class Inventory:
             )
             return known
         self._faults.pop(plant_id, None)
+        self._round.add(key)
         return known if found is None else found
 
 

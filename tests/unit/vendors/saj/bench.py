@@ -134,6 +134,7 @@ class Account:
         self.vault = vault or FakeVault()
         self.gate = gate or BlockedGate(self.clock)
         self.effect = FakeEffect(allowed=99)
+        self.closed: list[str] = []
         self.http = VendorHttp(
             self.settings.base_url,
             self.gate,

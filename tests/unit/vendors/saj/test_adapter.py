@@ -215,6 +215,37 @@ async def test_a_plant_that_the_vendor_cannot_serve_does_not_hide_the_others_for
         await account.run("refresh_inventory")
 
 
+async def test_a_closed_end_point_is_told_once_unless_its_twin_takes_its_place(account: Account) -> None:
+    account.cloud.will("device/inverter/alarm", bad(10014))
+    account.cloud.will("device/inverter/alarmsign", body("alarms"), bad(10005))
+    await account.poll(ALARMS)
+    assert account.closed == []
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await account.poll(ALARMS)
+    (message,) = account.closed
+    assert "device/inverter/alarmsign" in message
+
+
+async def test_an_inventory_that_a_limit_cut_off_goes_on_where_it_was(account: Account) -> None:
+    account.cloud.rules["plant/list"] = lambda _: plants(
+        *({**ONE, "plant_id": number} for number in (1, 2, 3))
+    )
+    account.cloud.rules["plant/details"] = lambda _: good(DETAILS)
+    account.cloud.will(
+        "device/list", devices(), devices({"device_id": 5, "device_sn": "X"}), httpx.Response(429)
+    )
+    with pytest.raises(RateLimited):
+        await listed(account)
+    account.clock.seconds += 3700
+    account.cloud.will("device/list", devices())
+    assert await listed(account) == ["1", "2", "3", "X"]
+    assert [asked["plant_id"] for asked in account.cloud.asked("device/list")] == ["1", "2", "3", "3"]
+    account.clock.seconds += 3600
+    account.cloud.will("device/list", devices(), devices({"device_id": 6, "device_sn": "Y"}), devices())
+    assert await listed(account) == ["1", "2", "3", "Y"]
+
+
 async def test_ids_of_plants_and_inverters_do_not_collide(account: Account) -> None:
     account.cloud.will("plant/list", plants({"plant_id": 7}))
     account.cloud.will("plant/details", good({}))
