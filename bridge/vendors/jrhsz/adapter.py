@@ -34,6 +34,7 @@ from bridge.vendors.jrhsz.commands import (
     instruction,
 )
 from bridge.vendors.jrhsz.execution import READ_BACK, Execution
+from bridge.vendors.jrhsz.faults import MISSING_PARAMETER
 from bridge.vendors.jrhsz.notes import Covered, DateStyle, Overlap, Wakes
 from bridge.vendors.jrhsz.past import Past
 from bridge.vendors.jrhsz.roll import INVENTORY, Roll, Walk
@@ -291,7 +292,8 @@ class JrhszAdapter:
         """When to try again; None: as planned, or as the account's health says."""
         if isinstance(error, RateLimited):
             return min(task.interval_s, error.retry_after_s)
-        if not isinstance(error, Refused | LostAnswer | NotSent):
+        unchanged_is_useless = error.native_code == MISSING_PARAMETER
+        if unchanged_is_useless or not isinstance(error, Refused | LostAnswer | NotSent):
             return None
         times = self._failures.get(task.key, 0)
         self._failures[task.key] = times + 1

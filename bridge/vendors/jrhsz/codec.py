@@ -103,12 +103,7 @@ class Codec:
         last_online = self.instant(row.get("onlineAt"))
         if last_online is not None:
             words["last_online"] = rfc3339(last_online)
-        online = NET_WORDS.get(_text(row.get("netStatis")))
-        said = (
-            None
-            if online is None
-            else Availability(table_no, online=online, received_at=received_at, origin=Origin.POLL, said=True)
-        )
+        said = _availability(row, table_no, received_at)
         device = self._device(row, table_no, kind, code)
         return Meter(device, code, Words(table_no, received_at, Origin.POLL, words), said, extra)
 
@@ -320,6 +315,23 @@ def _readings(
     if not metrics and (not extra or at is None):
         return []
     return [Reading(table_no, received_at, origin, metrics, observed_at=at, extra=extra)]
+
+
+def _availability(row: Row, table_no: str, received_at: datetime) -> Availability | None:
+    """What `netStatis` says; None for a word that is not known (6.3)."""
+    word = _text(row.get("netStatis"))
+    online = NET_WORDS.get(word)
+    if online is None:
+        return None
+    return Availability(
+        table_no,
+        online=online,
+        received_at=received_at,
+        origin=Origin.POLL,
+        said=True,
+        vendor_code=word,
+        data={"netStatis": row["netStatis"]},
+    )
 
 
 def _numbers(row: Row, names: Mapping[str, str]) -> dict[str, int | Decimal]:

@@ -487,6 +487,13 @@ async def test_a_failed_poll_says_when_to_try_again(
     assert await failed(account, task, kind) == [5]
 
 
+async def test_a_missing_parameter_is_not_asked_for_again_before_its_time(account: Account) -> None:
+    devices = await account.know(listed(ENERGY))
+    task = next(task for task in account.adapter.poll_tasks(devices) if task.key == "readings")
+    account.cloud.will({"code": 1008, "msg": "缺少参数"})
+    assert await failed(account, task, Refused) == []
+
+
 async def test_an_answer_with_another_http_status_counts_by_its_code(account: Account) -> None:
     devices = await account.know(listed(ENERGY))
     body = b'{"code": "200", "data": null}'

@@ -29,6 +29,10 @@ def raw(name: str) -> bytes:
     return json.dumps(fixture(name)).encode()
 
 
+def said(device: str, word: str, *, online: bool) -> Availability:
+    return Availability(device, online, NOW, Origin.POLL, True, vendor_code=word, data={"netStatis": word})
+
+
 async def polled(account: Account, key: str, name: str, *meters: dict[str, Any]) -> list[Any]:
     devices = await account.know(*meters)
     account.cloud.will(fixture(name))
@@ -62,9 +66,9 @@ async def test_v2_the_inventory_becomes_devices_words_and_availability(account: 
     seen = await account.poll("meters", *devices.values())
     online_at = {"last_online": "2023-07-14T02:00:08Z"}
     assert seen == [
-        Availability(WATER, False, NOW, Origin.POLL, True),
+        said(WATER, "不在线", online=False),
         Words(WATER, NOW, Origin.POLL, {"valve_state": "closed", **online_at}),
-        Availability(ENERGY, True, NOW, Origin.POLL, True),
+        said(ENERGY, "在线", online=True),
         Words(ENERGY, NOW, Origin.POLL, {"switch_state": "on", **online_at}),
     ]
 
