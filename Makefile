@@ -15,7 +15,7 @@ help:
 	@echo "make check   static checks: format, lint, types, import rules"
 	@echo "make run CONFIG=config.yaml    the gateway"
 	@echo "make crash   kill -9 at 320 moments while money and switches are under way (about ten minutes)"
-	@echo "make bench   the gateway beside a reference, a naive script and Node-RED; commands there and back (seven minutes)"
+	@echo "make bench   the gateway beside a reference, a naive script and Node-RED; commands there and back (eight minutes)"
 	@echo "make soak    a quarter of an hour of pushes, with memory watched"
 	@echo "make image-steps    the steps of the Dockerfile in a clean chroot, where no Docker engine is (as root, two minutes)"
 	@echo "make format  formats the code"
@@ -41,6 +41,7 @@ bench: $(VENV)/.dev test-programs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.throughput $(ARGS)
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.commands
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.crowd
 
 soak: $(VENV)/.dev test-programs
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m benchmarks.soak $(ARGS)

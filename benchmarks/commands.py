@@ -12,10 +12,11 @@ import json
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -81,7 +82,7 @@ def main() -> None:
 def _shim(folder: Path) -> Mapping[str, str]:
     library = folder / "slow_fsync.so"
     source = Path(__file__).with_name("slow_fsync.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"], check=True)  # noqa: S603, S607 - the compiler
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"], check=True)
     return {"LD_PRELOAD": str(library), "SLOW_FSYNC_US": str(SLOW_US)}
 
 
@@ -117,11 +118,11 @@ class Trial:
         measured = self._start(port, url, serials)
         stack.callback(measured.end)
         if self._who == "gateway":
-            await _until_online(port)
+            await until_online(port)
         await Caller(port, BASE, serials).run(len(serials), "warm")
         rows = []
-        for devices, each, count in loads:
-            count = count // 10 if self._quick else count
+        for devices, each, whole in loads:
+            count = whole // 10 if self._quick else whole
             before, calls = measured.usage(), _count(url)
             course = await Caller(port, BASE, serials[:devices]).run(count, f"{devices}x{each}", each)
             after = measured.usage()
@@ -143,38 +144,44 @@ class Trial:
             process = Process("naive", self._folder, python("-m", "benchmarks.naive", *arguments), self._env)
             process.wait_line("ready")
             return process
-        file = self._folder / "gateway.yaml"
-        account: dict[str, Any] = {
-            "id": "shop",
-            "vendor": "wmj",
-            "base_url": url,
-            "app_id": "FAKEAPPID00000000000000000000000",
-            "app_secret": SECRET,
-            "devices": serials,
-            "poll": "1d",
-            "limits": {"requests": "100000/1s", "device": "100000/1s"},
-            "limits_unsafe": True,
-        }
-        file.write_text(
-            yaml.safe_dump(
-                {
-                    "mqtt": {"url": f"mqtt://{HOST}:{port}", "base_topic": BASE},
-                    "http": {"listen": "off"},
-                    "state": {"url": f"sqlite://{self._folder}/state.db"},
-                    "accounts": [account],
-                }
-            )
-        )
-        process = Process(
-            "gateway",
-            self._folder,
-            python("-m", "bridge", "run", "-c", str(file), "--log-level", "warning"),
-            self._env,
-        )
-        return process
+        return start_gateway(self._folder, port, url, serials, env=self._env)
 
 
-async def _until_online(port: int) -> None:
+def start_gateway(
+    folder: Path,
+    port: int,
+    url: str,
+    serials: Sequence[str],
+    *,
+    poll: str = "1d",
+    limits: Mapping[str, str] = MappingProxyType({"requests": "100000/1s", "device": "100000/1s"}),
+    env: Mapping[str, str] = MappingProxyType({}),
+) -> Process:
+    """The gateway with one wmj account `shop`, and no HTTP server."""
+    file = folder / "gateway.yaml"
+    account: dict[str, Any] = {
+        "id": "shop",
+        "vendor": "wmj",
+        "base_url": url,
+        "app_id": "FAKEAPPID00000000000000000000000",
+        "app_secret": SECRET,
+        "devices": list(serials),
+        "poll": poll,
+        "limits": dict(limits),
+        "limits_unsafe": True,
+    }
+    settings = {
+        "mqtt": {"url": f"mqtt://{HOST}:{port}", "base_topic": BASE},
+        "http": {"listen": "off"},
+        "state": {"url": f"sqlite://{folder}/state.db"},
+        "accounts": [account],
+    }
+    file.write_text(yaml.safe_dump(settings))
+    command = python("-m", "bridge", "run", "-c", str(file), "--log-level", "warning")
+    return Process("gateway", folder, command, env)
+
+
+async def until_online(port: int) -> None:
     """The gateway's subscriptions stand once it says `online`."""
     online = asyncio.Event()
 
@@ -190,7 +197,7 @@ async def _until_online(port: int) -> None:
 
 
 def _count(url: str) -> int:
-    with urllib.request.urlopen(url.removesuffix("/deviceApi") + "/count", timeout=5) as answer:  # noqa: S310 - our own process
+    with urllib.request.urlopen(url.removesuffix("/deviceApi") + "/count", timeout=5) as answer:
         return int(answer.read())
 
 

@@ -1,6 +1,7 @@
 """`python -m benchmarks.instant`: a wmj cloud that answers at once and does nothing else. Prints `listening URL`.
 
-Not a simulator: it checks nothing and keeps no state but the count of its answers (`GET /count`). It is written on
+Not a simulator: it checks nothing and keeps no state but the count of the commands (`GET /count`) and when which kind
+of request came (`GET /log`: lines of seconds and `command` or `read`). It is written on
 bare asyncio, so that it costs as little as possible of a machine that it shares with what is measured.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
+from typing import ClassVar
 
 import httptools
 import uvloop
@@ -26,6 +29,7 @@ class Answers(asyncio.Protocol):
     """One connection."""
 
     count = 0
+    log: ClassVar[list[str]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -54,6 +58,10 @@ class Answers(asyncio.Protocol):
     def _answer(self) -> bytes:
         if self.url == b"/count":
             return b"%d" % Answers.count
+        if self.url == b"/log":
+            return "\n".join(Answers.log).encode()
+        reads = self.url.endswith(b"/getOnLine") or b"getdevinfo" in self.body
+        Answers.log.append(f"{time.time():.4f} {'read' if reads else 'command'}")
         if self.url.endswith(b"/getOnLine"):
             return _ONLINE
         if b"getdevinfo" in self.body:

@@ -267,7 +267,8 @@ class Load:
         for lane in list(self._lanes):
             lane.rest()
         try:
-            await asyncio.wait_for(self._finished.wait(), last_answers_s)
+            async with asyncio.timeout(last_answers_s):
+                await self._finished.wait()
         finally:
             for lane in list(self._lanes):
                 lane.close()

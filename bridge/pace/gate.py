@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.domain.errors import StoreError
 from bridge.pace.limits import TRANSIT_S, Lane, Limit, SlidingWindows, Slots, Usage, Window
+from bridge.pace.queue import Waiter, WaitingCalls
 from bridge.ports import Clock
 
 PERSIST_FROM_S = 10.0
@@ -73,15 +73,6 @@ class Granted:
         self.refunded = True
 
 
-@dataclass(order=True, slots=True)
-class _Waiter:
-    lane: Lane
-    number: int
-    uses: Sequence[SlidingWindows] = field(compare=False)
-    granted: asyncio.Future[list[float]] = field(compare=False)
-    since: float = field(compare=False)
-
-
 class AccountGate:
     """The gate of one account. Implements `vendorkit.http.Gate`."""
 
@@ -110,7 +101,7 @@ class AccountGate:
         self._table: dict[tuple[str, str], SlidingWindows] = {}
         self._planned: Mapping[tuple[str, str], float] = {}
         self._shared = shared if shared is not None else {}
-        self._waiting: list[_Waiter] = []
+        self._waiting = WaitingCalls()
         self._count = 0
         self._commands_since = 0
         self._timer: asyncio.Task[None] | None = None
@@ -228,55 +219,56 @@ class AccountGate:
     async def _wait(self, windows: Sequence[SlidingWindows], lane: Lane) -> list[float]:
         self._count += 1
         future: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(lane, self._count, windows, future, self._wall.now())
-        heapq.heappush(self._waiting, waiter)
+        waiter = Waiter(lane, self._count, windows, future, self._wall.now())
+        self._waiting.add(waiter)
         self._pump()
         try:
             return await future
         except asyncio.CancelledError:
+            self._waiting.remove(waiter)
             if future.done() and not future.cancelled():
                 for one, at in zip(windows, future.result(), strict=True):
                     one.refund(at)
                 self._pump()
-            else:
-                self._waiting = [other for other in self._waiting if other is not waiter]
-                heapq.heapify(self._waiting)
             raise
 
     def _pump(self) -> None:
         """Grants what can start now, most urgent first, and sets the timer for the next that can."""
         now = self._wall.now()
         soonest = math.inf
-        left: list[_Waiter] = []
-        while self._waiting:
-            waiter, lane = self._next(now)
-            wait = max((one.wait_s(now, lane) for one in waiter.uses), default=0.0)
+        for waiter, line in self._waiting.candidates():
+            soonest = min(soonest, self._grant_starved(now))
+            if waiter.granted.done():
+                continue
+            wait = waiter.shared_wait_s(now)
             if wait > 0:
-                soonest = min(soonest, SHARED_LOOK_S if _is_shared_hold(waiter, wait) else wait)
-                left.append(waiter)
-            elif not waiter.granted.done():
-                waiter.granted.set_result([one.reserve(now, lane) for one in waiter.uses])
-                self.changes += 1
-                self._commands_since = self._commands_since + 1 if waiter.lane is Lane.COMMAND else 0
-        self._waiting = left
+                line.close()
+            else:
+                wait = waiter.wait_s(now, waiter.lane)
+            soonest = min(soonest, self._grant(waiter, waiter.lane, wait, now))
         if soonest < math.inf:
             self._set_timer(now + soonest)
 
-    def _next(self, now: float) -> tuple[_Waiter, Lane]:
-        """The most urgent one that waits, and the lane as which it counts. While commands take slot after slot, every
-        TURN_EVERY-th goes to who has waited for STARVED_S: a thousand commands must not end the polling."""
-        if self._commands_since >= TURN_EVERY - 1:
-            starved = [
-                one for one in self._waiting if one.lane is not Lane.COMMAND and now - one.since >= STARVED_S
-            ]
-            if starved:
-                self._commands_since = 0
-                chosen = min(starved)
-                self._waiting = [one for one in self._waiting if one is not chosen]
-                heapq.heapify(self._waiting)
-                return chosen, Lane.COMMAND
-        waiter = heapq.heappop(self._waiting)
-        return waiter, waiter.lane
+    def _grant(self, waiter: Waiter, lane: Lane, wait: float, now: float) -> float:
+        """Lets it start if it need not wait; else in how many seconds to look again."""
+        if wait > 0:
+            return SHARED_LOOK_S if _is_shared_hold(waiter, wait) else wait
+        self._waiting.remove(waiter)
+        waiter.granted.set_result([one.reserve(now, lane) for one in waiter.uses])
+        self.changes += 1
+        self._commands_since = self._commands_since + 1 if waiter.lane is Lane.COMMAND else 0
+        return math.inf
+
+    def _grant_starved(self, now: float) -> float:
+        """While commands take slot after slot, every TURN_EVERY-th goes to who has waited for STARVED_S: a thousand
+        commands must not end the polling."""
+        if self._commands_since < TURN_EVERY - 1:
+            return math.inf
+        starved = self._waiting.oldest_below(Lane.COMMAND)
+        if starved is None or now - starved.since < STARVED_S:
+            return math.inf
+        self._commands_since = 0
+        return self._grant(starved, Lane.COMMAND, starved.wait_s(now, Lane.COMMAND), now)
 
     def _set_timer(self, due: float) -> None:
         if self._timer is not None and not self._timer.done():
@@ -351,6 +343,6 @@ class AccountGate:
         ]
 
 
-def _is_shared_hold(waiter: _Waiter, wait: float) -> bool:
+def _is_shared_hold(waiter: Waiter, wait: float) -> bool:
     """Whether only the end of a call ends this wait, perhaps one of another account, whose end nobody tells us."""
     return math.isinf(wait) and any(one.limit.scope == "ip" and one.limit.concurrency for one in waiter.uses)

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.domain.errors import StoreError
 from bridge.pace.gate import SlotNote, Wall
-from bridge.pace.limits import Lane, Window
+from bridge.pace.limits import Lane, SlidingWindows, Window
 from tests.fakes.clock import FakeClock
 from tests.unit.pace.bench import Bench, limit
 
@@ -374,3 +374,41 @@ async def test_closed_gate_leaves_no_timer_behind(bench: Bench):
 
 def test_note_of_a_slot_is_a_plain_value():
     assert SlotNote("home", "calls", "", 1.0) == SlotNote("home", "calls", "", 1.0, blocked=False)
+
+
+async def test_a_thousand_calls_that_wait_are_not_looked_at_one_by_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    looks = 0
+    own = SlidingWindows.wait_s
+
+    def counted(windows: SlidingWindows, now: float, lane: Lane) -> float:
+        nonlocal looks
+        looks += 1
+        return own(windows, now, lane)
+
+    gate = bench.gate(limit("calls", (1, 1.0)), limit("device", (1, 60.0), per_key=True))
+    for number in range(1000):
+        bench.call(gate, f"command{number}", "calls", f"device:d{number}", lane=Lane.COMMAND)
+    await bench.clock.advance(10)
+    bench.call(gate, "poll", "calls", "device:d9", lane=Lane.POLL)
+    began = len(bench.names)
+    monkeypatch.setattr(SlidingWindows, "wait_s", counted)
+    await bench.clock.advance(30)
+    assert len(bench.names) - began >= 20
+    assert looks < 1000
+    assert bench.names == [f"command{number}" for number in range(len(bench.names))]
+
+
+async def test_a_call_that_gave_up_or_whose_own_limit_is_used_up_lets_those_behind_it_pass(bench: Bench):
+    gate = bench.gate(limit("calls", (3, 10.0)), limit("device", (1, 60.0), per_key=True))
+    for name, device in (("a1", "a"), ("a2", "a"), ("b", "b"), ("c", "c"), ("d", "d"), ("e", "e")):
+        bench.call(gate, name, "calls", f"device:{device}")
+    await bench.clock.advance(0)
+    assert bench.names == ["a1", "b", "c"]
+    bench.tasks["d"].cancel()
+    await bench.clock.advance(15)
+    assert bench.names == ["a1", "b", "c", "e"]
+    assert gate.waiting() == 1
+    await bench.clock.advance(60)
+    assert bench.names == ["a1", "b", "c", "e", "a2"]
