@@ -164,7 +164,7 @@ class Codec:
         self, row: Row, _kind: DeviceKind, received_at: datetime, origin: Origin
     ) -> Sequence[Observation]:
         """A row of 4.7: the registers at `freezeTime`, the instantaneous values at `createTime`, each at the other
-        time where its own is missing; one record where both are the same."""
+        time where its own is missing; one record where both are the same, or where there are only registers."""
         table_no = table_no_of(row)
         if table_no is None:
             return []
@@ -173,7 +173,7 @@ class Codec:
         registers = _numbers(row, _REGISTERS)
         now = _numbers(row, _PLAIN) | self._powers(row)
         extra = self._beyond(row, _KNOWN_HOURLY)
-        if created == frozen:
+        if created == frozen or not now:
             return _readings(table_no, received_at, origin, registers | now, frozen, extra)
         return [
             *_readings(table_no, received_at, origin, registers, frozen, {}),

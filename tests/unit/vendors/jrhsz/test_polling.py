@@ -280,6 +280,20 @@ async def test_time_of_use_values_without_their_time_take_the_other(account: Acc
     assert reading.observed_at is not None
 
 
+async def test_registers_without_instantaneous_values_are_one_record_with_all_that_is_unknown(
+    account: Account,
+) -> None:
+    devices = await account.know(listed(ENERGY, "11"))
+    row = {
+        "tableNo": ENERGY, "freezeTime": "2023-07-14 00:00:00", "createTime": "2023-07-14 00:57:05",
+        "positiveActivePower": "5", "voltA": "", "demand": "3.1",
+    }  # fmt: skip
+    account.cloud.will(rows(row))
+    (reading,) = await account.poll("time_of_use", *devices)
+    assert (reading.metrics, reading.extra) == ({"import_energy": 5}, {"demand": "3.1"})
+    assert reading.observed_at == datetime(2023, 7, 13, 16, tzinfo=UTC)
+
+
 async def test_every_metric_is_in_the_catalogue_and_of_its_type(account: Account) -> None:
     devices = await account.know(listed(ENERGY, "7"), listed(WATER_NO, "2"), listed(OTHER, "25"))
     names = {name for device in devices for name in device.metrics}
