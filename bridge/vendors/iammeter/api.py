@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bridge.domain.command import Preview
-from bridge.domain.errors import RateLimited
+from bridge.domain.errors import RateLimited, Refused
 from bridge.domain.text import Json
 from bridge.pace.limits import Lane
 from bridge.vendorkit.http import Call, VendorHttp
 from bridge.vendors.iammeter.auth import MASK, Keys
-from bridge.vendors.iammeter.faults import TokenRefused, data_of, nothing
+from bridge.vendors.iammeter.faults import Forbidden, TokenRefused, data_of, nothing
 from bridge.vendors.iammeter.requests import Ask
 from bridge.vendors.iammeter.settings import IammeterSettings
 
 PATIENCE_S = 60.0
 """How long a call may wait for its slot where somebody waits for the call."""
+
+_ON_REQUEST = frozenset({Lane.COMMAND, Lane.READ, Lane.HISTORY})
+"""What is forbidden there is that end point: whether the account is, the regular reading tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,12 @@ class IammeterApi:
             await self._http.block(ask.use, ask.suspend_s)
             wait_s = max(ask.suspend_s, self.wait_s(ask, lane))
             raise nothing(ask.operation, error.native_code, wait_s) from None
+        except Forbidden as error:
+            if lane not in _ON_REQUEST:
+                raise
+            raise Refused(
+                error.message, code="auth_failed", operation=ask.operation, native_code=error.native_code
+            ) from None
         return Told(data, reply.received_at)
 
     def _call(self, ask: Ask, lane: Lane, token: str) -> Call:

@@ -24,6 +24,10 @@ class TokenRefused(AuthFailed):
     """The vendor does not take the token (any more)."""
 
 
+class Forbidden(AuthFailed):
+    """HTTP 403: blocked until somebody changes something (section 5), the account or only this end point."""
+
+
 def nothing(operation: str, native_code: Json = None, retry_after_s: float = HOUR_S) -> RateLimited:
     """The vendor's answer over the limit: nothing. No fault of the meter."""
     return RateLimited(
@@ -35,14 +39,14 @@ def nothing(operation: str, native_code: Json = None, retry_after_s: float = HOU
 
 
 def data_of(status: int, body: bytes, operation: str) -> Json:
-    """`data` of a good answer. Raises RateLimited (nothing came), TokenRefused, AuthFailed (403), Refused,
+    """`data` of a good answer. Raises RateLimited (nothing came), TokenRefused, Forbidden (403), Refused,
     WrongShape (404), BadReply."""
     if status == 429:
         raise nothing(operation, status)
     if status == 401:
         raise TokenRefused("the token is refused (HTTP status 401)", operation=operation, native_code=status)
     if status == 403:
-        raise AuthFailed("access is forbidden (HTTP status 403)", operation=operation, native_code=status)
+        raise Forbidden("access is forbidden (HTTP status 403)", operation=operation, native_code=status)
     good = 200 <= status < 300
     try:
         envelope = envelope_of(body)

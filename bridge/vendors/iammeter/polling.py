@@ -21,7 +21,7 @@ from bridge.vendorkit.spec import Kit
 from bridge.vendors.iammeter import codec, history, requests
 from bridge.vendors.iammeter.api import IammeterApi
 from bridge.vendors.iammeter.codec import Sample
-from bridge.vendors.iammeter.faults import UNKNOWN_METER, WrongShape
+from bridge.vendors.iammeter.faults import UNKNOWN_METER, Forbidden, WrongShape
 from bridge.vendors.iammeter.latest import Latest
 from bridge.vendors.iammeter.notes import Notes
 from bridge.vendors.iammeter.privacy import published
@@ -173,6 +173,11 @@ class Polling:
             return
         try:
             sample, _ = await self._latest.read_basic(sn, Lane.POLL)
+        except (Forbidden, WrongShape) as error:  # how the account fares the common call tells
+            self._log.warning(
+                "meter.no_offset", extra={"account": self._policy.account, "reason": error.message}
+            )
+            return
         except Refused as error:
             yield self._unknown(sn, error)
             return
@@ -231,8 +236,15 @@ class Polling:
         if (wait_s := self._api.wait_s(ask, Lane.HISTORY)) > 0:
             yield Batch([], next_in_s=wait_s + SLACK_S)
             return
-        told = await self._api.get(ask, Lane.HISTORY)
-        buckets = history.balance(told.data, zone)
+        try:
+            told = await self._api.get(ask, Lane.HISTORY)
+            buckets = history.balance(told.data, zone)
+        except WrongShape as error:  # a newer end point, which no meter needs
+            self._log.warning(
+                "site.no_history", extra={"account": self._policy.account, "reason": error.message}
+            )
+            yield Batch([], next_in_s=DAY_S)
+            return
         over = [bucket for bucket in buckets if bucket.start + history.LENGTH["hour"] <= now]
         yield Batch([bucket_reading(site, bucket, told.received_at, self._policy) for bucket in over])
 

@@ -199,6 +199,17 @@ async def test_an_analysis_answered_with_nothing_is_left_alone_for_a_day(account
         account.admit("power_analysis")
 
 
+@pytest.mark.parametrize("command", ["power_analysis", "offline_analysis", "history", "read"])
+async def test_a_forbidden_end_point_does_not_stop_the_reading_of_the_account(
+    account: Account, command: str
+) -> None:
+    account.cloud.will(httpx.Response(403))
+    device = account.device(vendor_info=KNOWN)
+    with pytest.raises(Refused, match="403") as caught:
+        await account.run(command, PAST if command == "history" else {}, device=device)
+    assert caught.value.code == "auth_failed"
+
+
 async def test_the_offline_analysis_gives_gaps_as_result_and_as_events(account: Account) -> None:
     device = account.device(vendor_info={"utc_offset_minutes": 480})
     account.cloud.will(raw("offlineanalysis"))

@@ -303,6 +303,25 @@ async def test_the_offset_task_neither_waits_nor_fails_for_an_unknown_meter(acco
     assert batch.next_in_s == 86400
 
 
+@pytest.mark.parametrize("answer", [httpx.Response(403), httpx.Response(404), good([1])])
+async def test_an_offset_that_cannot_be_had_is_no_trouble_of_the_account(
+    account: Account, answer: Any
+) -> None:
+    account.cloud.will(answer)
+    assert await account.poll(f"offset:{SN}", SN, SN2) == []
+    assert any("meter.no_offset" in line for line in account.log.lines)
+
+
+async def test_a_cloud_without_energy_history_is_asked_for_it_once_a_day(
+    make: Callable[..., Account],
+) -> None:
+    account = make(site_history=True, timezone="Europe/Berlin")
+    account.cloud.will(httpx.Response(404))
+    (task,) = account.adapter.poll_tasks([account.site()])
+    (batch,) = [batch async for batch in account.adapter.poll(task)]
+    assert (list(batch.observations), batch.next_in_s) == ([], 86400)
+
+
 async def test_short_rows_are_logged(account: Account) -> None:
     account.cloud.will(good({"values": [[1, 2, 3]], "gmtTime": "2026/3/4 11:59:30"}))
     assert [type(one) for one in await account.seen(METER)] == [Availability, Described]
