@@ -88,7 +88,8 @@ class Inventory:
             return codec.plant_device(plant, None, self.kit.policy)
         kept = await self._kept(plant.id)
         now_s = self.kit.clock.now().timestamp()
-        if anew or not 0 <= now_s - float(kept.get("at", 0)) < DETAILS_FOR_S:
+        is_short = self.kit.policy.customer_data and not kept.get("whole")
+        if anew or is_short or not 0 <= now_s - float(kept.get("at", 0)) < DETAILS_FOR_S:
             kept = await self._read_details(plant.id, lane) or kept
         data = kept.get("data")
         if plant.id not in self.notes.zones:
@@ -98,7 +99,7 @@ class Inventory:
         return codec.plant_device(plant, data, self.kit.policy)
 
     async def _read_details(self, plant_id: str, lane: Lane) -> dict[str, Json] | None:
-        """A plant whose master data are not to be had is a plant all the same."""
+        """None where they are not to be had: a plant is a plant all the same, with those of before."""
         try:
             told = await self.api.plant_details(plant_id, lane)
         except Refused:
@@ -107,8 +108,10 @@ class Inventory:
             if lane is Lane.COMMAND:
                 raise
             return None
-        data = published(told.data, self.kit.policy) if isinstance(told.data, dict) else {}
-        kept = {"at": int(told.received_at.timestamp()), "data": data}
+        if not isinstance(told.data, dict) or not told.data:
+            return None
+        data = published(told.data, self.kit.policy)
+        kept = {"at": int(told.received_at.timestamp()), "data": data, "whole": self.kit.policy.customer_data}
         self._details[plant_id] = kept
         self.notes.note_zone(plant_id, codec.zone_of(data))
         await self.kit.vault.put(f"details:{plant_id}", kept)

@@ -86,6 +86,37 @@ async def test_master_data_are_read_once_a_day_also_over_restarts(account: Accou
     await account.adapter.inventory()
 
 
+@pytest.mark.parametrize("nothing", [{"error_code": 0}, good(None), good({})])
+async def test_an_answer_without_master_data_does_not_take_those_of_before_away(
+    account: Account, nothing: dict[str, Any]
+) -> None:
+    await has_one_of_each(account)
+    account.clock.seconds = 86400.0
+    account.cloud.will("plant/list", plants(ONE), plants(ONE))
+    account.cloud.will("plant/details", nothing, good({**DETAILS, "address1": "2 Road"}))
+    account.cloud.will("device/list", body("devices"), body("devices"))
+    plant, _ = await account.adapter.inventory()
+    assert plant.address == "1 Road, Town"
+    account.clock.seconds += 3600
+    plant, _ = await account.adapter.inventory()
+    assert plant.address == "2 Road, Town"
+
+
+async def test_who_comes_to_want_customer_data_has_those_of_the_plants_at_once(
+    account: Account, make: Callable[..., Account]
+) -> None:
+    await has_one_of_each(account)
+    wanting = make(customer_data=True, vault=account.vault)
+    for _ in range(2):
+        wanting.cloud.will("plant/list", plants(ONE))
+        wanting.cloud.will("device/list", body("devices"))
+    wanting.cloud.will("plant/details", good(DETAILS))
+    for _ in range(2):
+        plant, _ = await wanting.adapter.inventory()
+        assert plant.customer_info == {"ownercontact": "private"}
+    assert len(wanting.cloud.asked("plant/details")) == 1
+
+
 async def test_all_pages_are_read_and_a_shifted_row_counts_once(account: Account) -> None:
     rows = [{"plant_id": number, "status": 1} for number in range(1, 151)]
     account.cloud.will(
