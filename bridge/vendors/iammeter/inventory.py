@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bridge.domain.device import Device
-from bridge.domain.errors import LostAnswer, RateLimited, VendorError
+from bridge.domain.errors import LostAnswer, RateLimited, Refused, VendorError
 from bridge.pace.limits import Lane
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.iammeter import codec, requests
 from bridge.vendors.iammeter.api import IammeterApi
 from bridge.vendors.iammeter.codec import Meter, Site
+from bridge.vendors.iammeter.faults import Forbidden
 from bridge.vendors.iammeter.notes import Notes
 from bridge.vendors.iammeter.settings import SITES, IammeterSettings
 
@@ -55,10 +56,10 @@ class Inventory:
             if wait_s > 0:
                 raise RateLimited("the limit of the site list leaves no room", retry_after_s=wait_s)
             return self._devices(await self._ask())
-        except (LostAnswer, RateLimited) as error:
+        except (Forbidden, LostAnswer, RateLimited, Refused) as error:
             configured = self._configured()
-            if not configured:
-                raise
+            if kept is not None or not configured:
+                raise  # what is known of the devices goes on, and is more
             self._kit.log.warning("inventory.configured", extra={"reason": error.message})
             return configured
 
@@ -101,7 +102,10 @@ class Inventory:
         return codec.devices(found, self._kit.policy, with_sites=self._settings.site_history)
 
     def _configured(self) -> list[Device]:
-        """The meters that the settings name, for a cloud that does not list them (a newer endpoint)."""
+        """The meters that the settings name, for a cloud that does not list them (a newer endpoint); none where a
+        name may be that of a site."""
+        if self._settings.site_history:
+            return []
         named = [sn for sn in self._settings.devices.include if not _PATTERN & set(sn)]
         if len(named) < len(self._settings.devices.include):
             return []

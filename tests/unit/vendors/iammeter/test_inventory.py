@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from bridge.domain.device import DeviceKind
 from bridge.domain.errors import BadReply, LostAnswer, RateLimited
-from tests.unit.vendors.iammeter.bench import NOTHING, SN, SN2, Account, everyone, good, raw
+from tests.unit.vendors.iammeter.bench import NOTHING, SN, SN2, Account, bad, everyone, good, raw
 
 HOUR_S = 3600.0
 
@@ -100,6 +101,28 @@ async def test_a_cloud_without_a_site_list_has_the_meters_of_the_configuration(
     patterned.cloud.will(httpx.Response(404))
     with pytest.raises(BadReply):
         await patterned.adapter.inventory()
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(403), bad("not for you")])
+async def test_a_site_list_that_is_refused_is_no_obstacle_where_the_meters_are_named(
+    make: Callable[..., Account], answer: Any
+) -> None:
+    account = make(devices=[SN])
+    account.cloud.will(answer)
+    assert [one.native_id for one in await account.adapter.inventory()] == [SN]
+
+
+async def test_a_fault_does_not_make_named_devices_forget_what_they_are(make: Callable[..., Account]) -> None:
+    account = make(devices=[SN, "12345"], site_history=True)
+    account.cloud.will(raw("sitelist"), httpx.Response(500))
+    assert len(await account.adapter.inventory()) == 3
+    account.clock.seconds = 60
+    with pytest.raises(LostAnswer):
+        await account.adapter.inventory()
+    fresh = make(devices=[SN, "12345"], site_history=True)
+    fresh.cloud.will(httpx.Response(500))
+    with pytest.raises(LostAnswer):
+        await fresh.adapter.inventory()
 
 
 async def test_nothing_for_an_answer_leaves_the_list_alone_for_an_hour(account: Account) -> None:
