@@ -22,6 +22,8 @@ _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 JSON, WORDS = "application/json", "text/plain"
 PRESENCE = (b"online", b"offline")
+LONGEST_TOPIC = 65_535
+"""Bytes: MQTT has two for the length. A device's id may be of any length."""
 
 
 @dataclass(slots=True)
@@ -83,10 +85,9 @@ class Connection:
 
     def too_large(self, publication: Publication) -> bool:
         """See `publisher.Line`; 64 bytes stand for the packet's header and properties but Correlation Data."""
-        size = (
-            len(publication.body) + len(publication.topic.encode()) + len(publication.correlation or b"") + 64
-        )
-        return self.max_packet is not None and size > self.max_packet
+        topic = len(publication.topic.encode())
+        size = len(publication.body) + topic + len(publication.correlation or b"") + 64
+        return topic > LONGEST_TOPIC or (self.max_packet is not None and size > self.max_packet)
 
     def _packed_for(self, publication: Publication) -> bytes:
         """The properties as bytes; those of most messages are made once."""

@@ -47,7 +47,7 @@ class Line(Protocol):
         ...
 
     def too_large(self, publication: Publication) -> bool:
-        """Whether the broker said that it takes no message of this size."""
+        """Whether the broker said that it takes no message of this size, or MQTT has no way to say such a topic."""
         ...
 
 

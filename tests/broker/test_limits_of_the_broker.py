@@ -55,6 +55,18 @@ async def test_message_above_the_packet_size_is_told_and_the_others_go_on(tmp_pa
         assert rig.refused == [(f"{BASE}/a/telemetry", 0x95)]
 
 
+async def test_a_topic_longer_than_mqtt_can_say_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    async with ScriptedBroker(Script()).serving() as broker, rigged(tmp_path, broker.port) as rig:
+        fits, too_long = "d" * (65_535 - len(f"{BASE}//info")), "ü" * 33_000
+        await rig.say(f"{fits}/info", "1")
+        await rig.say(f"{too_long}/info", "2")
+        await rig.say("a/info", "3")
+        await rig.until_empty()
+        assert rig.refused == [(f"{BASE}/{too_long}/info", 0x95)]
+        assert broker.bodies(f"{BASE}/{fits}/info") == [b"1"]
+        assert broker.bodies(f"{BASE}/a/info") == [b"3"]
+
+
 async def test_largest_acknowledgement_with_correlation_data_still_fits_or_is_told(tmp_path: Path) -> None:
     script = Script(maximum_packet_size=600)
     async with ScriptedBroker(script).serving() as broker, rigged(tmp_path, broker.port) as rig:
