@@ -6,6 +6,7 @@ So a list that held something is empty only when a second one agrees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,9 @@ DOUBT_S = 600.0
 """How much later the second list must be."""
 
 ASKED_AGAIN_S = 10.0
-"""The same where somebody waits for the answer."""
+"""The same where somebody waits for the answer: at least so long after the first empty list of all that are read."""
+
+_ONE_LOOK_S = 60.0
 
 Fetch = Callable[[], Awaitable[list[Row]]]
 
@@ -30,6 +33,7 @@ class Lists:
     kit: Kit
     _known: dict[str, list[Row]] = field(default_factory=dict)
     _doubted: dict[str, float] = field(default_factory=dict)
+    _waited_at: float = -math.inf
 
     async def known(self, key: str) -> list[Row]:
         """The list that was believed last."""
@@ -47,12 +51,18 @@ class Lists:
             await self._believe(key, found)
             return found
         if lane is Lane.COMMAND:
-            await self.kit.clock.sleep(ASKED_AGAIN_S)
+            await self._wait_once()
             found = await fetch()
         elif self._is_doubtful(key):
             return None
         await self._believe(key, found)
         return found
+
+    async def _wait_once(self) -> None:
+        """Many lists may be empty: who waits does not wait for each of them."""
+        if self.kit.clock.monotonic() - self._waited_at > _ONE_LOOK_S:
+            await self.kit.clock.sleep(ASKED_AGAIN_S)
+        self._waited_at = self.kit.clock.monotonic()
 
     def _is_doubtful(self, key: str) -> bool:
         now_s = self.kit.clock.monotonic()

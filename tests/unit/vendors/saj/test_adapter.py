@@ -214,6 +214,19 @@ async def test_who_asks_for_the_inventory_waits_for_the_second_empty_list(accoun
     assert 10 in account.clock.slept
 
 
+async def test_who_asks_for_the_inventory_waits_once_however_many_lists_are_empty(account: Account) -> None:
+    account.cloud.rules = {
+        "plant/list": lambda _: plants(ONE, {**ONE, "plant_id": 2}),
+        "plant/details": lambda _: good(DETAILS),
+    }
+    account.cloud.will("device/list", devices({"device_id": 5, "device_sn": "X"}), body("devices"))
+    assert await listed(account) == [PLANT, "2", "X", SERIAL]
+    account.cloud.rules["device/list"] = lambda _: good(None)
+    assert (await account.run("refresh_inventory")).result == {"devices": 2}
+    assert account.clock.slept.count(10) == 1
+    assert len(account.cloud.asked("device/list")) == 6
+
+
 @pytest.mark.parametrize("answer", [good(None), bad(10006), bad(10014), bad(10001)])
 async def test_a_device_list_that_is_not_to_be_had_takes_no_inverter_away(
     account: Account, answer: dict[str, Any]
