@@ -29,6 +29,8 @@ _KINDS = {
     "float_type": "expected a number",
     "float_parsing": "expected a number",
     "decimal_parsing": "expected a number",
+    "decimal_type": "expected a number",
+    "path_type": "expected text",
     "bool_type": "expected true or false",
     "bool_parsing": "expected true or false",
     "model_type": "expected a mapping",
@@ -45,6 +47,8 @@ _WORDS = (
     ("Assertion failed, ", ""),
     ("Input should be", "expected"),
     ("String should have", "expected text with"),
+    ("String should match", "expected text that matches the"),
+    ("Value should have at least 1 item after validation, not 0", "expected a value that is not empty"),
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
 )

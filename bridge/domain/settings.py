@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
 
 
 class Settings(BaseModel):
@@ -47,5 +47,11 @@ def in_folder(path: Path, info: ValidationInfo) -> Path:
     return path if folder is None else Path(folder) / path
 
 
-LocalPath = Annotated[Path, AfterValidator(in_folder)]
+def _named(value: Any) -> Any:
+    if value == "":
+        raise ValueError("expected the name of a file")
+    return value
+
+
+LocalPath = Annotated[Path, BeforeValidator(_named), AfterValidator(in_folder)]
 """A settings field that names a file; relative to the folder of the configuration file."""

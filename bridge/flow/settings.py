@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bridge.domain.command_names import CommandName, CommandPattern
 from bridge.domain.quantity import Duration
@@ -19,6 +19,13 @@ class CommandSettings(Settings):
     allow: tuple[CommandPattern, ...] = ("*",)
     confirm: tuple[CommandName, ...] = ()
     requester: str | None = Field(default=None, min_length=1, max_length=200)
+
+    @field_validator("remember")
+    @classmethod
+    def _long_enough(cls, value: float) -> float:
+        if value < 60:
+            raise ValueError("expected at least 1m: a command that comes twice must be known again")
+        return value
 
 
 class AuditSettings(Settings):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
@@ -17,24 +18,56 @@ from bridge.domain.interlocks import LONGEST_SWITCH_INTERVAL_S, Interlocks, Rule
 from bridge.domain.quantity import Duration, duration_s, duration_text
 from bridge.domain.settings import Network, Settings
 
-__all__ = ["AccountSettings", "CommandRules", "DeviceSelection", "GapSettings", "PushSettings", "Settings"]
+__all__ = [
+    "AccountSettings",
+    "CommandRules",
+    "DeviceId",
+    "DeviceSelection",
+    "GapSettings",
+    "PushSettings",
+    "Settings",
+    "WebAddress",
+    "selection",
+]
+
+
+def _web_address(text: str) -> str:
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ValueError("expected an address without user and password")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no IPv6 address
+        usable = False
+    if not usable or _NOT_IN_ADDRESS.search(text):
+        raise ValueError("expected an address such as https://cloud.example or http://platform.example:2102")
+    return text.rstrip("/")
+
+
+_NOT_IN_ADDRESS = re.compile(r"[\s?#\x00-\x1f\x7f]")
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+"""A settings field that says where a vendor's HTTP interface is."""
+
+DeviceId = Annotated[str, Field(min_length=1)]
 
 
 class DeviceSelection(Settings):
     """`devices`: a list of ids to include, or a mapping with `include`, `exclude` and `names`."""
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    names: Mapping[str, str] = Field(default_factory=dict)
+    include: tuple[DeviceId, ...] = ()
+    exclude: tuple[DeviceId, ...] = ()
+    names: Mapping[DeviceId, str] = Field(default_factory=dict)
 
 
-def _selection(value: Any) -> Any:
+def selection(value: Any) -> Any:
+    """A list of ids as the mapping that it is short for."""
     return {"include": value} if isinstance(value, list) else value
 
 
 Selection = Annotated[
     DeviceSelection,
-    BeforeValidator(_selection, json_schema_input_type=tuple[str, ...] | DeviceSelection),
+    BeforeValidator(selection, json_schema_input_type=tuple[str, ...] | DeviceSelection),
 ]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bridge.domain.quantity import Duration
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings
+from bridge.vendorkit.settings import AccountSettings, WebAddress
 
 HOUR_S = 3600.0
 DAY_S = 86400.0
@@ -37,7 +37,7 @@ class IammeterSettings(AccountSettings):
     reports_steadily: ClassVar[bool] = True
 
     vendor: Literal["iammeter"]
-    base_url: str = "https://www.iammeter.com/api/v1"
+    base_url: WebAddress = "https://www.iammeter.com/api/v1"
     token: SecretStr | None = Field(default=None, min_length=1)
     username: str | None = Field(default=None, min_length=1)
     password: SecretStr | None = Field(default=None, min_length=1)
@@ -53,7 +53,7 @@ class IammeterSettings(AccountSettings):
     @model_validator(mode="after")
     def _credentials(self) -> Self:
         if (self.username is None) != (self.password is None):
-            raise ValueError("username and password belong together")
+            raise ValueError("expected username and password: they belong together")
         if self.token is None and self.username is None:
             raise ValueError("expected a token, or username and password")
         return self

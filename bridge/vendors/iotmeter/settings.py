@@ -6,29 +6,17 @@ from datetime import tzinfo
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from bridge.domain.quantity import Duration
 from bridge.domain.settings import Settings
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings
+from bridge.vendorkit.settings import AccountSettings, WebAddress
 
 ZONE = "Asia/Shanghai"
 """Where the platform's clock stands (page section 1)."""
 
 MAX_PAGE_ROWS = 200
-
-
-def _web_address(text: str) -> str:
-    scheme, mark, rest = text.partition("://")
-    if scheme not in ("http", "https") or not mark or not rest.strip("/"):
-        raise ValueError("expected an address such as http://platform.example:2102")
-    if "@" in rest.partition("/")[0]:
-        raise ValueError("expected an address without user and password")
-    return text.rstrip("/")
-
-
-WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 def _header_safe(text: str) -> str:
@@ -43,7 +31,7 @@ class DataSettings(Settings):
     base_url: WebAddress
     company_no: Annotated[str, AfterValidator(_header_safe)] = Field(min_length=1, max_length=10)
     api_key: SecretStr = Field(min_length=1)
-    page_rows: Annotated[int, BeforeValidator(int)] = Field(default=MAX_PAGE_ROWS, ge=1, le=MAX_PAGE_ROWS)
+    page_rows: int = Field(default=MAX_PAGE_ROWS, ge=1, le=MAX_PAGE_ROWS)
 
     @field_validator("api_key")
     @classmethod

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from bridge.domain.quantity import Duration
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings
+from bridge.vendorkit.settings import AccountSettings, WebAddress
 
 SPACING_S = 2.2
 """The platform allows a call of an end point every 2 s (section 3); the rest is for the way there."""
@@ -43,7 +43,7 @@ class JrhszSettings(AccountSettings):
     """
 
     vendor: Literal["jrhsz"]
-    base_url: str = "http://imrapi.jrhsz.com"
+    base_url: WebAddress = "http://imrapi.jrhsz.com"
     username: str = Field(min_length=1)
     password: SecretStr = Field(min_length=1)
     poll: Duration = 900.0

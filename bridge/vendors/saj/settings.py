@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from bridge.domain.quantity import Duration
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings
+from bridge.vendorkit.settings import AccountSettings, WebAddress
 
 HOME_ZONE = "Asia/Shanghai"
 REQUESTS, TOKEN, ENDPOINT = "requests", "token", "endpoint"
@@ -29,7 +29,7 @@ class SajSettings(AccountSettings):
     """
 
     vendor: Literal["saj"]
-    base_url: str = "https://api.saj-solar.com"
+    base_url: WebAddress = "https://api.saj-solar.com"
     app_id: str = Field(min_length=1)
     app_key: SecretStr = Field(min_length=1)
     grant_type: SecretStr | None = Field(default=None, min_length=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
 from bridge.domain.quantity import Duration
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings, DeviceSelection, Selection
+from bridge.vendorkit.settings import AccountSettings, DeviceId, DeviceSelection, WebAddress, selection
 
 SANITY: Mapping[str, tuple[int, int]] = {
     "leakage_current_ma": (5, 1000),
@@ -25,6 +25,29 @@ SANITY: Mapping[str, tuple[int, int]] = {
 _SERIAL_PREFIXES = ("W71", "W72")
 
 
+def _upper(text: str) -> str:
+    return text.strip().upper()
+
+
+def _serial(text: str) -> str:
+    serial = _upper(text)
+    if not serial.startswith(_SERIAL_PREFIXES) or not serial.isalnum():
+        raise ValueError("expected W71 or W72 and what follows: a serial number")
+    return serial
+
+
+def _once(serials: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(serials))
+
+
+class BreakerSelection(DeviceSelection):
+    """`devices` in capitals, whatever is written."""
+
+    include: Annotated[tuple[Annotated[str, AfterValidator(_serial)], ...], AfterValidator(_once)] = ()
+    exclude: tuple[Annotated[DeviceId, AfterValidator(_upper)], ...] = ()
+    names: Mapping[Annotated[DeviceId, AfterValidator(_upper)], str] = Field(default_factory=dict)
+
+
 class WmjSettings(AccountSettings):
     """One developer account at wdev.wmj.com.cn.
 
@@ -36,10 +59,13 @@ class WmjSettings(AccountSettings):
     reports_steadily: ClassVar[bool] = True
 
     vendor: Literal["wmj"]
-    base_url: str = "https://wdev.wmj.com.cn/deviceApi"
+    base_url: WebAddress = "https://wdev.wmj.com.cn/deviceApi"
     app_id: str = Field(min_length=1)
     app_secret: SecretStr = Field(min_length=1)
-    devices: Selection
+    devices: Annotated[
+        BreakerSelection,
+        BeforeValidator(selection, json_schema_input_type=tuple[str, ...] | BreakerSelection),
+    ]
     timeout: Duration = 60.0
     read_back: tuple[Duration, ...] = (5.0, 20.0, 60.0)
     online_check: Duration = 600.0
@@ -47,18 +73,10 @@ class WmjSettings(AccountSettings):
 
     @field_validator("devices")
     @classmethod
-    def _serials(cls, value: DeviceSelection) -> DeviceSelection:
-        include = tuple(dict.fromkeys(text.strip().upper() for text in value.include))
-        if not include:
+    def _some(cls, value: BreakerSelection) -> BreakerSelection:
+        if not value.include:
             raise ValueError("expected a list of serial numbers: the vendor's cloud cannot list them")
-        for serial in include:
-            if not serial.startswith(_SERIAL_PREFIXES) or not serial.isalnum():
-                raise ValueError(f"{serial!r} is no serial number: expected W71 or W72 and what follows")
-        return DeviceSelection(
-            include=include,
-            exclude=tuple(text.strip().upper() for text in value.exclude),
-            names={serial.strip().upper(): name for serial, name in value.names.items()},
-        )
+        return value
 
     @field_validator("timeout")
     @classmethod

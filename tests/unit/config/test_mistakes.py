@@ -6,6 +6,7 @@ import pytest
 
 from bridge.config import load
 from bridge.domain.errors import ConfigError
+from bridge.vendors import VENDORS
 
 DURATION = "expected a duration with its unit, such as 500ms, 30s, 5m, 1h or 7d"
 
@@ -301,4 +302,65 @@ accounts:
         f'accounts[0].commands.confirm[0]: {name} (found "set_*")',
         f'accounts[0].interlocks.confirm[0]: {name} (found "x1")',
         f'accounts[0].interlocks.devices.D1.confirm[0]: {name}; did you mean valve? (found "valves")',
+    ]
+
+
+ADDRESS = "expected an address such as https://cloud.example or http://platform.example:2102"
+KEYS = {
+    "iammeter": "token: T",
+    "jrhsz": "username: u, password: p",
+    "saj": "app_id: a, app_key: k",
+    "wmj": "app_id: a, app_secret: s, devices: [W71E0000001]",
+}
+
+
+@pytest.mark.parametrize("vendor", sorted(KEYS))
+@pytest.mark.parametrize(
+    "address", ["banana", "", "-1", "ftp://a.invalid", "http://", "https://a b", "http://a:x"]
+)
+def test_a_base_url_that_leads_nowhere_is_a_mistake(tmp_path, vendor, address):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"accounts:\n- {{id: a, vendor: {vendor}, {KEYS[vendor]},\n   base_url: '{address}'}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, VENDORS, {})
+    assert caught.value.problems == [
+        f'{path}:3:14: accounts[0].base_url: {ADDRESS} (found "{address}")',
+    ]
+
+
+def test_every_kind_of_wrong_value_of_a_vendor_is_told_in_our_words(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("""\
+audit: {file: ""}
+accounts:
+  - id: gas
+    vendor: iotmeter
+    processor: "a b"
+    data: {base_url: "http://u:FAKEPASS@a.invalid", company_no: "1", api_key: "", page_rows: {a: 1}}
+    interlocks: {max_recharge: [1]}
+  - id: gas2
+    vendor: iotmeter
+    data: {base_url: "http://a.invalid", company_no: "1", api_key: k, page_rows: many}
+  - id: shop
+    vendor: wmj
+    app_id: a
+    app_secret: s
+    devices: [W71E0000001, W81E0000001, ""]
+  - {id: home, vendor: iammeter, token: T, devices: {include: [""], exclude: [""]}}
+""")
+    with pytest.raises(ConfigError) as caught:
+        load(path, VENDORS, {})
+    serial = "expected W71 or W72 and what follows: a serial number"
+    assert [line.removeprefix(f"{path}:") for line in caught.value.problems] == [
+        '1:15: audit.file: expected the name of a file (found "")',
+        "5:16: accounts[0].processor: expected text that matches the pattern '^[A-Za-z0-9_]{1,50}$' (found \"a b\")",
+        "6:22: accounts[0].data.base_url: expected an address without user and password",
+        "6:79: accounts[0].data.api_key: expected a value that is not empty",
+        "6:94: accounts[0].data.page_rows: expected a whole number (found a mapping)",
+        "7:32: accounts[0].interlocks.max_recharge: expected a number (found a list)",
+        '10:82: accounts[1].data.page_rows: expected a whole number (found "many")',
+        f'15:28: accounts[2].devices[1]: {serial} (found "W81E0000001")',
+        f'15:41: accounts[2].devices[2]: {serial} (found "")',
+        '16:64: accounts[3].devices.include[0]: expected text with at least 1 character (found "")',
+        '16:79: accounts[3].devices.exclude[0]: expected text with at least 1 character (found "")',
     ]

@@ -211,3 +211,9 @@ def test_page_with_commands_needs_a_password_of_some_length():
 def test_page_host_is_a_plain_name(host):
     with pytest.raises(ValidationError, match="page_hosts"):
         HttpSettings(page_hosts=(host,))
+
+
+def test_a_command_must_be_remembered_for_a_while():
+    assert CommandSettings.model_validate({"remember": "1m"}).remember == 60
+    with pytest.raises(ValidationError, match="expected at least 1m"):
+        CommandSettings.model_validate({"remember": "59s"})
