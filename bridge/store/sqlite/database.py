@@ -203,7 +203,8 @@ class SqliteStore:
             self._jobs.put(Look())
             self._post(self._go_on)
 
-        log_path = self._path.with_name(self._path.name + "-wal")
+        real = self._path.resolve()  # SQLite puts the log beside the file itself, not beside a link to it
+        log_path = real.with_name(real.name + "-wal")
         return Flusher(log_path, self._pause, done, self._flush)
 
     def _mend(self, db: sqlite3.Connection, tx: SqliteTx, flusher: Flusher) -> None:

@@ -278,6 +278,15 @@ class Holding:
         self._reader.close()
 
 
+async def test_log_of_a_database_behind_a_link_lies_beside_the_database(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "state.db").symlink_to(tmp_path / "disk" / "real.db")
+    async with opened(tmp_path / "state.db") as store:
+        await store.run(noted(1))
+        assert store.failing is None
+        assert (tmp_path / "disk" / "real.db-wal").exists()
+
+
 def test_to_disk_takes_a_file_that_is_open_for_reading(tmp_path: Path):
     file = tmp_path / "log"
     file.write_bytes(b"x")
