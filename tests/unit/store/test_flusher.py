@@ -63,6 +63,8 @@ class Disk:
         """The numbers that a new process finds in what this disk has."""
         with self._lock:
             number, database, log = self._held
+        if not number:
+            return set()  # nothing was flushed yet
         copy = folder / f"power-{number}.db"
         copy.write_bytes(database)
         copy.with_name(copy.name + "-wal").write_bytes(log)
