@@ -70,22 +70,24 @@ def offline_analysis(data: Json, zone: tzinfo) -> Analysis:
     fields = _object(data)
     result, unknown = _window(fields), []
     listed: list[Json] = []
-    is_listed = False
+    list_key: str | None = None
     for key, value in fields.items():
         word, found = _word(key), number(value)
         if word in _WINDOW:
             continue
-        if isinstance(value, list) and not is_listed:
-            listed, is_listed = value, True
+        if isinstance(value, list) and list_key is None:
+            listed, list_key = value, key
         elif "offline" in word and found is not None:
             result.setdefault("offline_minutes", found)
         elif "total" in word and found is not None:
             result.setdefault("window_minutes", found)
         else:
             unknown.append(key)
-    if not is_listed and "offline_minutes" not in result:
+    if list_key is None and "offline_minutes" not in result:
         raise WrongShape("neither minutes nor gaps in the answer", operation="offlineAnalysis")
     gaps = tuple(gap for item in listed if (gap := _gap(item, zone)) is not None)
+    if len(gaps) < len(listed):
+        unknown.append(f"{list_key}[]")  # at least one that cannot be read
     result = _ordered(result, _OFFLINE_ORDER) | {"gaps": [gap.as_json() for gap in gaps]}
     return Analysis(result, gaps, tuple(unknown))
 

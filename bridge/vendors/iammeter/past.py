@@ -86,7 +86,7 @@ class Past:
         first = date.fromisoformat(cursor["next"]) if "next" in cursor else date.min
         if device.kind is not DeviceKind.SOLAR_PLANT:
             # what was within the latest month when it was asked for may have left it while it waited
-            first = max(first, (self.kit.clock.now() - LATEST_MONTH).astimezone(zone).date())
+            first = max(first, self._oldest(zone))
         windows = [(max(since, first), until) for since, until in windows if until >= first]
         done = int(cursor.get("done", 0))
         if cursor.get("basic"):
@@ -122,7 +122,8 @@ class Past:
             if samples is None:
                 yield None, 1
         found, at = samples if samples is not None else await self._basic(device, period, days)
-        beside = _days_beside(found, period, days, zone)
+        oldest = self._oldest(zone)
+        beside = [day for day in _days_beside(found, period, days, zone) if day >= oldest]
         for day in beside:
             more = await self._advanced(device, period, (day, day)) if samples is not None else None
             found = found + (more or await self._basic(device, period, (day, day)))[0]
@@ -165,6 +166,9 @@ class Past:
             for bucket in history.balance(told.data, zone)
             if period.start <= bucket.start and bucket.start + history.LENGTH[grouping] <= period.end
         ]
+
+    def _oldest(self, zone: tzinfo) -> date:
+        return (self.kit.clock.now() - LATEST_MONTH).astimezone(zone).date()
 
     def _known_zone(self, device: Device) -> tzinfo | None:
         is_site = device.kind is DeviceKind.SOLAR_PLANT

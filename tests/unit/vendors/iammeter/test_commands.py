@@ -325,6 +325,15 @@ async def test_a_history_from_before_the_clocks_were_changed_has_no_hole(
     assert sorted(one.observed_at.hour for one in outcome.observations) == sorted(hours)
 
 
+async def test_a_day_that_has_left_the_latest_month_is_not_asked_for(account: Account) -> None:
+    device = account.device(vendor_info={"utc_offset_minutes": 120})
+    account.cloud.will(good([record("2026/2/1 8:00:20", "2026/2/1 9:00:20")]))
+    await account.run(
+        "history", {"start": "2026-01-31T22:30:00Z", "end": "2026-02-01T12:00:00Z"}, device=device
+    )
+    assert len(account.cloud.requests) == 1
+
+
 async def test_a_cloud_without_named_times_is_asked_for_the_basic_history(account: Account) -> None:
     device = account.device(vendor_info={"utc_offset_minutes": 600})
     row = [230, 1, 172, 13121, 0]
