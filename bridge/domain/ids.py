@@ -10,7 +10,10 @@ ACCOUNT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 GATEWAY = "bridge"
 """The reserved account id under which the gateway itself takes commands."""
 
-_UNSAFE = re.compile(r"[/+#\x00-\x20\x7f-\x9f]|\s")
+_NO_CHARACTERS = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+"""The last two of each plane. With them, halves of characters and U+FDD0 to U+FDEF a broker may hang up."""
+
+_UNSAFE = re.compile(r"[/+#\x00-\x20\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + _NO_CHARACTERS + r"]|\s")
 
 
 @lru_cache(maxsize=16384)
@@ -19,7 +22,11 @@ def topic_level(native_id: str) -> str:
 
     Not meant to be undone: whoever has a level looks for the device whose level it is.
     """
-    return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), native_id)
+    return _UNSAFE.sub(_percent, native_id)
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match.group().encode(errors="surrogatepass"))
 
 
 def is_command_id(text: object) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
+PATIENCE_S = 1.0
+"""How long what the service manager must not miss waits for a place in its queue."""
+
 
 class Notifier:
     """Does nothing where no service manager listens (`NOTIFY_SOCKET` is not set)."""
@@ -23,7 +26,7 @@ class Notifier:
 
     def ready(self) -> None:
         """The broker is connected and the subscriptions stand."""
-        self._send("READY=1")
+        self._send("READY=1", PATIENCE_S)
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
@@ -31,18 +34,20 @@ class Notifier:
 
     def stopping(self) -> None:
         """The stop has begun."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", PATIENCE_S)
 
     def alive(self) -> None:
         """The event loop turns and the store writes."""
         self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, patience_s: float = 0.0) -> None:
+        """The event loop waits meanwhile, so it is not long, whatever the service manager does."""
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.settimeout(patience_s)
                 channel.connect(address)
                 channel.sendall(message.encode())
         except OSError:

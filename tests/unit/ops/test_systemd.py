@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,21 @@ def test_each_message_is_one_datagram(manager: tuple[str, socket.socket]):
         b"WATCHDOG=1",
         b"STOPPING=1",
     ]
+
+
+def test_a_service_manager_that_does_not_read_holds_nobody_up(manager: tuple[str, socket.socket]):
+    address, _listener = manager
+    notifier = Notifier(address)
+
+    def tell_much() -> None:
+        for _ in range(5000):
+            notifier.alive()
+            notifier.status("broker lost")
+
+    teller = threading.Thread(target=tell_much, daemon=True)
+    teller.start()
+    teller.join(60)
+    assert not teller.is_alive()
 
 
 def test_address_comes_from_the_environment(
