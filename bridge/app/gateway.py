@@ -113,6 +113,7 @@ class Gateway:
         self._stop = asyncio.Event()
         self._observed: dict[tuple[str, type], Any] = {}
         self._reloading = asyncio.Lock()
+        self._stands = asyncio.Event()
         self.ready = asyncio.Event()
         self.http: HttpServer | None = None
         self.page: Page | None = None
@@ -247,6 +248,7 @@ class Gateway:
         await self.dispatcher.adopt()
         for account, device in await self.store.run(lambda tx: list(tx.devices.dirty())):
             self.flusher.behind(account, device, 0.0)
+        self._stands.set()
 
     def _connect_parts(self) -> None:
         reporter = self.reporter
@@ -402,7 +404,8 @@ class Gateway:
 
     async def reload(self) -> Json:
         """Reads the configuration again and follows it: accounts are added, changed, removed. What of it needs a
-        restart is named in the result. Raises ConfigError: then nothing has changed."""
+        restart is named in the result. Waits for the end of `start`. Raises ConfigError: then nothing has changed."""
+        await self._stands.wait()
         async with self._reloading:
             try:
                 new = self._source.read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import click
@@ -36,9 +38,12 @@ def run(path: str, log_format: str | None, log_level: str | None) -> None:
     Example:
       meterbridge run -c /etc/meterbridge/config.yaml --log-format json
     """
+    from bridge.cli.first_signals import FirstSignals
+
+    early = FirstSignals()
     from bridge.cli.running import run_gateway
 
-    raise SystemExit(run_gateway(path, log_format, log_level))
+    raise SystemExit(run_gateway(path, log_format, log_level, early))
 
 
 @cli.command()
@@ -328,4 +333,10 @@ for group in (journal, deadletter, gaps, diagnostics):
 
 def main() -> None:
     """Entry point of the command."""
-    cli(prog_name="meterbridge")
+    try:
+        cli(prog_name="meterbridge")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        click.echo(f"meterbridge: cannot write the output: {error.strerror}", err=True)
+        os._exit(1)  # what is left in the buffer would fail once more at the end, with a traceback

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.app.gateway import Gateway, Source
+from bridge.cli.first_signals import FirstSignals
 from bridge.domain.errors import BridgeError, ConfigError
 from bridge.ops.log import Redactor, set_up
 from bridge.vendors import VENDORS
@@ -53,7 +54,7 @@ def _collect_rarely() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-def run_gateway(path: str, log_format: str | None, log_level: str | None) -> int:
+def run_gateway(path: str, log_format: str | None, log_level: str | None, early: FirstSignals) -> int:
     """Runs until SIGTERM or SIGINT; the exit status."""
     source = Source(Path(path), VENDORS, os.environ)
     try:
@@ -68,10 +69,10 @@ def run_gateway(path: str, log_format: str | None, log_level: str | None) -> int
     gateway = Gateway(source, configuration, redactor=redactor)
     _collect_rarely()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(gateway))
+        return runner.run(_serve(gateway, early))
 
 
-async def _serve(gateway: Gateway) -> int:
+async def _serve(gateway: Gateway, early: FirstSignals) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.request_stop)
@@ -83,6 +84,8 @@ async def _serve(gateway: Gateway) -> int:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    if early.hung_up:
+        on_hangup()
     try:
         await gateway.run()
     except BridgeError as error:
