@@ -92,11 +92,6 @@ class FragileStore(SqliteStore):
         self.dead = False
         self.fails: Callable[[], bool] = lambda: False
 
-    def _connect(self) -> sqlite3.Connection:
-        db = super()._connect()
-        db.execute("PRAGMA synchronous=OFF")  # the process dies here, never the machine
-        return db
-
     def _tables(self, db: sqlite3.Connection) -> SqliteTx:
         return SqliteTx(db, History(db, SPOOL_BYTES))
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -17,19 +15,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bridge.contract.publication import Class
-from bridge.domain.errors import StoreError, StoreInUse
+from bridge.domain.errors import StoreError
 from bridge.store.protocols import Done, OutboxRow, Tx
+from bridge.store.sqlite.file import DatabaseFile
 from bridge.store.sqlite.flusher import Batch, Flush, Flusher, to_disk
 from bridge.store.sqlite.jobs import Job, Look, Turn, safely
 from bridge.store.sqlite.outbox import SqliteOutbox
 from bridge.store.sqlite.pause import Pause
 from bridge.store.sqlite.room import Room, free_bytes
-from bridge.store.sqlite.salvage import salvage
 from bridge.store.sqlite.tx import SqliteTx
 from bridge.store.sqlite.wal import AMPLE_BYTES, WriteAheadLog
 
@@ -37,8 +34,6 @@ T = TypeVar("T")
 MAX_GROUP = 500
 TIDY_EVERY, TIDY_PAGES = 500, 1000
 BUSY_MS = 5000
-CACHE_KIB = 16 * 1024
-"""Pages kept in memory: the rows of a fleet that pushes all the time."""
 LOOP_GONE_S = 1.0
 MEND_EVERY_S = 1.0
 
@@ -93,7 +88,7 @@ class SqliteStore:
         brings a file to it."""
         self._path = path
         self._spool_max_bytes = spool_max_bytes
-        self._busy_ms = busy_ms
+        self._file = DatabaseFile(path, busy_ms)
         self._clock_ms = clock_ms
         self._monotonic = monotonic
         self._room = Room(path.parent, min_free_bytes, disk)
@@ -105,12 +100,9 @@ class SqliteStore:
         self._jobs: queue.SimpleQueue[Job | Look | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._lock_file: Any = None
         self.outgoing: Outgoing = lambda _added, _gone: None
         self.pressure = Pressure()
         self.on_pressure: Callable[[Pressure, Pressure], None] = lambda _before, _now: None
-        self.moved_aside: Path | None = None
-        self.salvaged: dict[str, int] = {}
         self.lost: dict[str, int] = {}
         self.on_replaced: Done = lambda: None
         self._damage: str | None = None
@@ -140,6 +132,16 @@ class SqliteStore:
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._thread = None
 
+    @property
+    def moved_aside(self) -> Path | None:
+        """The damaged file that was replaced, if any."""
+        return self._file.moved_aside
+
+    @property
+    def salvaged(self) -> dict[str, int]:
+        """How many rows of each table were read of that."""
+        return self._file.salvaged
+
     async def run(self, work: Callable[[Tx], T], *, light: bool = False, patient: bool = False) -> T:
         """See `Store.run`."""
         if self._thread is None or self._closing:
@@ -163,11 +165,10 @@ class SqliteStore:
 
     def _write(self, ready: asyncio.Future[None]) -> None:
         try:
-            db = self._open_file()
+            db = self._file.open()
             tx = self._tables(db)
         except (sqlite3.Error, OSError, StoreError) as error:
-            if self._lock_file is not None:
-                self._lock_file.close()
+            self._file.release()
             failure = error if isinstance(error, StoreError) else StoreError(f"{self._path}: {error}")
             self._post(ready.set_exception, failure)
             return
@@ -196,16 +197,14 @@ class SqliteStore:
         with contextlib.suppress(sqlite3.Error):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
-        self._lock_file.close()
+        self._file.release()
 
     def _new_flusher(self) -> Flusher:
         def done() -> None:
             self._jobs.put(Look())
             self._post(self._go_on)
 
-        real = self._path.resolve()  # SQLite puts the log beside the file itself, not beside a link to it
-        log_path = real.with_name(real.name + "-wal")
-        return Flusher(log_path, self._pause, done, self._flush)
+        return Flusher(self._file.log_path, self._pause, done, self._flush)
 
     def _mend(self, db: sqlite3.Connection, tx: SqliteTx, flusher: Flusher) -> None:
         """A flush has failed: of what lies in the log nobody knows what is on the disk. Once all of it has come into
@@ -376,7 +375,7 @@ class SqliteStore:
         until it does."""
         try:
             db.close()
-            db = self._begin_anew(damage)
+            db = self._file.begin_anew(damage)
             tx = self._tables(db)
         except (sqlite3.Error, OSError, StoreError) as error:
             log.critical("store.not_replaced", extra={"reason": str(error)})
@@ -448,63 +447,6 @@ class SqliteStore:
         }
         return SqliteTx(db, outbox)
 
-    # the file ---------------------------------------------------------------------------------------------------
-
-    def _open_file(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file = self._path.with_name(self._path.name + ".lock").open("w")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreInUse(f"{self._path} is in use by another meterbridge") from None
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
-                raise
-            return self._begin_anew(str(error))
-
-    def _connect(self) -> sqlite3.Connection:
-        # before SQLite opens it: the files beside it (-wal, -shm) take its mode, and they hold tokens too
-        self._path.touch(mode=0o600)
-        self._path.chmod(0o600)
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            db.execute(f"PRAGMA busy_timeout={self._busy_ms}")
-            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
-            if not db.execute("PRAGMA user_version").fetchone()[0]:
-                db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")  # each COMMIT is flushed by us
-            db.execute("PRAGMA foreign_keys=ON")
-            db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            migrate(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _begin_anew(self, reason: str) -> sqlite3.Connection:
-        """A new file with all that can be read of the damaged one."""
-        aside = self._move_aside(reason)
-        db = self._connect()
-        self.salvaged = salvage(aside, self._path, db)
-        log.warning("store.salvaged", extra={"rows": self.salvaged})
-        self.moved_aside = aside
-        return db
-
-    def _move_aside(self, reason: str) -> Path:
-        aside = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        log.error("the state database is damaged and moved aside: %s", aside, extra={"reason": reason})
-        os.replace(self._path, aside)
-        for suffix in ("-wal", "-shm"):
-            other = self._path.with_name(self._path.name + suffix)
-            if other.exists():
-                os.replace(other, aside.with_name(aside.name + suffix))
-        return aside
-
 
 def _is_damage(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -516,21 +458,3 @@ def _is_the_disks(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and not isinstance(
         error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError
     )
-
-
-def migrate(db: sqlite3.Connection) -> None:
-    """Runs the numbered files of `store/migrations` that this database has not seen, each in a transaction of its
-    own. Raises StoreError for a database from a newer version."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    files = sorted(
-        (entry for entry in resources.files("bridge.store").joinpath("migrations").iterdir()),
-        key=lambda entry: entry.name,
-    )
-    scripts = {int(entry.name[:4]): entry.read_text() for entry in files if entry.name.endswith(".sql")}
-    if version > max(scripts):
-        raise StoreError(
-            f"the state database is of a newer version ({version}); this one knows {max(scripts)}"
-        )
-    for number in sorted(scripts):
-        if number > version:
-            db.executescript(f"BEGIN;\n{scripts[number]}\nPRAGMA user_version={number};\nCOMMIT;")

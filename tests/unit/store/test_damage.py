@@ -15,7 +15,8 @@ import pytest
 from bridge.contract.publication import Class
 from bridge.domain.errors import StoreError
 from bridge.domain.text import dumps
-from bridge.store.sqlite.database import SqliteStore, migrate
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.file import migrate
 from tests.unit.store.bench import command, opened, publication
 
 BODY = b'"' + b"x" * 498 + b'"'

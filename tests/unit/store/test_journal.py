@@ -11,7 +11,8 @@ import pytest
 
 from bridge.domain.command import CommandState
 from bridge.store.protocols import JournalStep
-from bridge.store.sqlite.database import SqliteStore, migrate
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.file import migrate
 from bridge.store.sqlite.journal import SqliteJournal
 from tests.unit.store.bench import command, opened
 
