@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bridge.domain.command import CommandSpec, Params
 from bridge.domain.errors import Rejection
 from bridge.domain.ids import id_from_correlation, is_command_id
-from bridge.domain.text import Json, dumps, loads
+from bridge.domain.text import Json, dumps, loads, verify_unique
 from bridge.domain.times import parse_rfc3339
 
 RESERVED = ("id", "expires_at", "timeout_s", "confirm", "dry_run")
@@ -105,6 +105,9 @@ def validate(spec: CommandSpec, envelope: Envelope) -> Params:
                 ),
             )
         given = {key: _bare_for(spec, key, envelope.bare)}
+    if nulls := _nulls(spec, given):
+        texts = [f"{path}: expected a value, got null (leave out what is not meant)" for path in nulls[:5]]
+        raise Rejection("invalid_params", "; ".join(texts))
     try:
         return spec.params.model_validate_json(dumps(_as_python(given)))
     except ValidationError as error:
@@ -128,10 +131,14 @@ def _value(payload: bytes) -> tuple[Json, bool]:
             raise Rejection("invalid_payload", "the payload is neither JSON nor UTF-8 text") from None
         if not text:  # white space that JSON does not know
             return {}, False
-        if text[0] in '{["':
+        if text.lstrip("\ufeff")[:1] in ("{", "[", '"'):
             raise Rejection("invalid_payload", f"the payload is no valid JSON: {error}") from None
         return _Text(text), True
     if isinstance(value, dict):
+        try:
+            verify_unique(payload.decode())
+        except ValueError as error:
+            raise Rejection("invalid_payload", f"the payload is ambiguous: {error}") from None
         return value, False
     if isinstance(value, list) or value is None:
         raise Rejection(
@@ -159,6 +166,22 @@ def _bare_for(spec: CommandSpec, key: str, bare: Json) -> Json:
         return str(bare)
     kinds = spec.schema()["properties"][key].get("type")
     return bare.text if kinds == "string" else bare.value
+
+
+def _nulls(spec: CommandSpec, given: Mapping[str, Json]) -> Sequence[str]:
+    """Parameters, and fields of those that are lists of objects, that are null: the models mean "not given" by it, a
+    sender may well have meant something."""
+    found = [name for name in spec.params.model_fields if name in given and given[name] is None]
+    for name, value in given.items():
+        items = enumerate(value) if isinstance(value, list) else ()
+        found += [
+            f"{name}.{index}.{key}"
+            for index, item in items
+            if isinstance(item, dict)
+            for key, field in item.items()
+            if field is None
+        ]
+    return found
 
 
 def _as_python(value: Json) -> Json:

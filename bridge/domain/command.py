@@ -206,6 +206,8 @@ class CommandSpec:
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters, as `info` shows it."""
         schema = self.params.model_json_schema()
+        for name, told in schema.get("properties", {}).items():
+            schema["properties"][name] = _without_null(told)
         schema.pop("description", None)
         schema.pop("title", None)
         return schema
@@ -219,6 +221,13 @@ class CommandSpec:
         """The parameter that a bare payload stands for: the only one that is required, if there is exactly one."""
         required = [name for name, info in self.params.model_fields.items() if info.is_required()]
         return required[0] if len(required) == 1 else None
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without the null that is its model's "not given": as a value, null is refused."""
+    kept = {key: value for key, value in field.items() if (key, value) != ("default", None)}
+    kinds = [kind for kind in kept.get("anyOf", ()) if kind != {"type": "null"}]
+    return {**kinds[0], **{key: kept[key] for key in kept if key != "anyOf"}} if len(kinds) == 1 else kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from decimal import MAX_PREC, Context, Decimal, InvalidOperation
 from functools import lru_cache
@@ -57,6 +58,12 @@ def restored(raw: bytes | str) -> Json:
         raise ValueError("nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation) as error:
         raise ValueError(str(error)) from None
+
+
+def verify_unique(raw: bytes | str) -> None:
+    """Raises ValueError if a key stands twice in an object of this JSON text (which `loads` took): what it means then
+    depends on who reads it."""
+    json.loads(raw, object_pairs_hook=_unique, parse_int=str, parse_float=str)
 
 
 def dumps(value: Json) -> bytes:
@@ -117,6 +124,14 @@ def word_of(code: object) -> str:
     `bit1` → `bit1`, `E-21` → `e_21`, 3 → `3`. Source: METRICS.md section 2.
     """
     return re.sub(r"[^a-z0-9]+", "_", str(code).lower()).strip("_")
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> Json:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise ValueError(f"the key {twice[:50]!r} stands there twice")
+    return None
 
 
 def _whole(escape: re.Match[str]) -> str:

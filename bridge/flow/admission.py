@@ -29,6 +29,9 @@ from bridge.store.protocols import JournalRow, JournalStep, Store, Tx
 
 log = logging.getLogger("bridge.commands")
 
+MOST_REPLY_LEVELS = 100
+"""Brokers hang up on who publishes to a deeper topic (Mosquitto: 200 levels, EMQX: 128): all else would wait."""
+
 
 class Admission:
     """Takes command messages. `requester`: who asks where a message does not say."""
@@ -285,7 +288,7 @@ class Admission:
         topic = message.response_topic
         if not topic or any(mark in topic for mark in "+#\x00") or self._topics.is_command(topic):
             return None
-        if topic.startswith("$"):
+        if topic.startswith("$") or topic.count("/") >= MOST_REPLY_LEVELS:
             return None  # the broker's own: Mosquitto cuts off whoever publishes to $SYS or $share
         return topic
 

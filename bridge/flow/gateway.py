@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from bridge.domain.command import (
     AfterLoss,
+    Checker,
     CommandSpec,
     CommandState,
     NoParams,
@@ -160,26 +161,40 @@ class GatewayExecutor:
         return [params.account] if params.account else self._accounts()
 
     def _offer(self) -> dict[str, CommandSpec]:
-        def spec(name: str, text: str, params: type[Params] = NoParams) -> CommandSpec:
+        def spec(
+            name: str, text: str, params: type[Params] = NoParams, check: Checker = self._check_account
+        ) -> CommandSpec:
             return CommandSpec(
                 name,
                 text,
                 params,
                 writes=False,
-                check=self._check_account,
+                check=check,
                 after_loss=lambda _params: AfterLoss(send_again=1, otherwise=Status.TIMED_OUT),
             )
 
         offers = (
             spec("reload", "Reads the configuration file again; a bad one changes nothing."),
             spec("refresh", "Reads the inventory of all accounts, or of one, again.", RefreshParams),
-            spec("lock", "From now on every command that changes a device is rejected.", LockParams),
+            spec(
+                "lock",
+                "From now on every command that changes a device is rejected.",
+                LockParams,
+                self._check_lock,
+            ),
             spec("unlock", "Takes maintenance locks away.", LockParams),
             spec("diagnostics", "Versions, queues, budgets, accounts; no secret."),
             self._backfill.spec(),
             spec("gaps", "The known holes in the series of the devices.", GapsParams),
         )
         return {offer.name: offer for offer in offers}
+
+    def _check_lock(self, order: Order) -> None:
+        """A lock of what is not there would let people believe that something is locked."""
+        self._check_account(order)
+        params: LockParams = order.params
+        if params.account and params.device and self._roster.device(params.account, params.device) is None:
+            raise Rejection("unknown_device", f"account {params.account!r} has no device {params.device!r}")
 
     def _check_account(self, order: Order) -> None:
         account = getattr(order.params, "account", None)

@@ -73,6 +73,7 @@ MISTAKES: list[tuple[str, str | None, str, Any, str, tuple[str, ...]]] = [
     ("jrhsz", jrhsz.POWER, "read", {"state": "on"}, BAD, ("state",)),
     ("jrhsz", jrhsz.POWER, "history", {"start": HOUR["end"], "end": HOUR["start"]}, BAD, ("end",)),
     ("jrhsz", jrhsz.POWER, "history", {"start": HOUR["start"]}, BAD, ("end",)),
+    ("jrhsz", jrhsz.POWER, "history", {"start": "0001-01-01", "end": HOUR["end"]}, BAD, ("start: expected",)),
     ("iammeter", iammeter.METER, "power_analysis", {"start": "2023-12-20", "end": "2023-12-30"}, BAD, ("7 days",)),
     ("iammeter", iammeter.METER, "power_analysis", {"start": "2023-11-01", "end": "2023-11-02"}, BAD, ("month",)),
     ("iammeter", iammeter.METER, "power_analysis", {"start": "2023-12-30", "end": "2023-12-29"}, BAD, ("end",)),
@@ -83,6 +84,7 @@ MISTAKES: list[tuple[str, str | None, str, Any, str, tuple[str, ...]]] = [
     ("iammeter", iammeter.METER, "history", {**HOUR, "interval_s": 61}, BAD, ("interval_s", "60")),
     ("iammeter", iammeter.METER, "history", {**HOUR, "interval_s": 86460}, BAD, ("interval_s", "86400")),
     ("iammeter", iammeter.METER, "history", {}, BAD, ("start", "end")),
+    ("iammeter", iammeter.METER, "history", {**HOUR, "end": "9999-12-31"}, BAD, ("end: expected",)),
     ("iammeter", iammeter.METER, "breaker", {"state": "on"}, "unknown_command", ("breaker",)),
     ("saj", None, "add_user", {**USER, "user_email": "x"}, BAD, ("user_email",)),
     ("saj", None, "add_user", {**USER, "user_password": ""}, BAD, ("user_password",)),
@@ -112,6 +114,9 @@ MISTAKES: list[tuple[str, str | None, str, Any, str, tuple[str, ...]]] = [
     ("saj", None, "modify_datalogger", {"plant_id": saj.PLANT, "sn": "L"}, BAD, ("original_sn",)),
     ("saj", None, "delete_datalogger", {"plant_id": saj.PLANT, "sn": "L"}, NOT_CONFIRMED, ("confirm",)),
     ("saj", saj.INVERTER, "history", {**HOUR, "interval_s": 59}, BAD, ("interval_s", "60")),
+    ("saj", saj.INVERTER, "history", {**HOUR, "interval_s": None}, BAD, ("interval_s: expected", "null")),
+    ("saj", saj.INVERTER, "history", {**HOUR, "start": "0001-01-01"}, BAD, ("start: expected",)),
+    ("saj", saj.INVERTER, "history", {**HOUR, "end": "2024-02-30"}, BAD, ("end: expected",)),
     ("saj", saj.INVERTER, "breaker", {"state": "on"}, "unknown_command", ("breaker", "read")),
 ]  # fmt: skip
 GAS = "00000000000001"

@@ -232,7 +232,14 @@ def test_response_topic_hears_rejections_and_duplicates_too(gateway: Gateway, li
 
 
 @pytest.mark.parametrize(
-    "topic", ["$SYS/answers", "$share/group/x", "$CONTROL/dynamic-security/v1", f"{SHOP}/{D2}/cmd/breaker"]
+    "topic",
+    [
+        "$SYS/answers",
+        "$share/group/x",
+        "$CONTROL/dynamic-security/v1",
+        f"{SHOP}/{D2}/cmd/breaker",
+        "a/" * 300,
+    ],
 )
 def test_unusable_response_topic_harms_nobody(
     topic: str, gateway: Gateway, listener: Listener, cloud: Cloud

@@ -21,6 +21,7 @@ UNSURE = timedelta(days=1)
 """By how much a day may be wrong while the site's time zone is not known."""
 
 _DAY = timedelta(days=1)
+_MONTH_ONLY = "the vendor has data of the latest month only"
 
 
 def _moment_text(text: str) -> str:
@@ -55,16 +56,18 @@ class HistorySpan(Params):
     interval_s: int = Field(300, ge=60, le=86400, multiple_of=60)
 
 
-def moment(text: str, zone: tzinfo, *, is_end: bool = False) -> datetime:
-    """The instant that a parameter means; as an end a day means that it is included. Raises Rejection."""
+def moment(name: str, text: str, zone: tzinfo, *, is_end: bool = False) -> datetime:
+    """The instant that the parameter `name` means; as an end a day means that it is included. Raises Rejection."""
     day = date_of(text)
     local = time_of(text)
     try:
         if day is not None:
             local = datetime.combine(day + _DAY if is_end else day, time())
-        return local.replace(tzinfo=zone).astimezone(UTC) if local is not None else parse_rfc3339(text)
+        at = local.replace(tzinfo=zone).astimezone(UTC) if local is not None else parse_rfc3339(text)
+        at.astimezone(zone)
+        return at
     except (OverflowError, ValueError) as error:
-        raise Rejection("invalid_params", f"{text!r}: {error}") from None
+        raise Rejection("invalid_params", f"{name}: expected a usable time: {error}") from None
 
 
 def analysis_days(
@@ -78,26 +81,33 @@ def analysis_days(
     if params.start is None and params.end is None:
         return None
     today = now.astimezone(zone).date()
+    start, end = _day("start", params.start, zone), _day("end", params.end, zone)
+    for name, day in (("end", end), ("start", start)):
+        if day is not None and day > today + slack:
+            raise Rejection("invalid_params", f"{name}: that day has not come yet")
+        if day is not None and day < today - LATEST_MONTH - slack:
+            raise Rejection("invalid_params", f"{name}: {_MONTH_ONLY}")
     week = timedelta(days=LONGEST_ANALYSIS_DAYS - 1)
-    if params.start is not None:
-        first = _day(params.start, zone)
-        last = _day(params.end, zone) if params.end is not None else min(first + week, max(first, today))
+    if start is not None:
+        first, last = start, end if end is not None else min(start + week, max(start, today))
     else:
-        last = _day(params.end or "", zone)
+        last = end or today
         first = last - week
     _verify_order(first, last)
     if last - first > week:
-        raise Rejection("invalid_params", f"expected at most {LONGEST_ANALYSIS_DAYS} days")
-    if last > today + slack:
-        raise Rejection("invalid_params", "end: that day has not come yet")
+        raise Rejection("invalid_params", f"end: expected at most {LONGEST_ANALYSIS_DAYS} days from start on")
     if first < today - LATEST_MONTH - slack:
-        raise Rejection("invalid_params", "start: the vendor has data of the latest month only")
+        raise Rejection(
+            "invalid_params", f"end: without start, the seven days up to it are meant; {_MONTH_ONLY}"
+        )
     return first, last
 
 
-def _day(text: str, zone: tzinfo) -> date:
+def _day(name: str, text: str | None, zone: tzinfo) -> date | None:
+    if text is None:
+        return None
     day = date_of(text)
-    return day if day is not None else moment(text, zone).astimezone(zone).date()
+    return day if day is not None else moment(name, text, zone).astimezone(zone).date()
 
 
 def _verify_order(start: date, end: date) -> None:

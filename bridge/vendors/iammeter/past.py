@@ -59,8 +59,8 @@ class Past:
         zone = self._known_zone(device)
         slack = timedelta() if zone is not None else UNSURE
         back = None if device.kind is DeviceKind.SOLAR_PLANT else LATEST_MONTH
-        start = moment(order.params.start, zone or UTC)
-        end = moment(order.params.end, zone or UTC, is_end=True)
+        start = moment("start", order.params.start, zone or UTC)
+        end = moment("end", order.params.end, zone or UTC, is_end=True)
         now = self.kit.clock.now()
         if start > now:
             start = max(now, start - slack)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.domain.command import Order
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import Refused, Rejection
+from bridge.domain.errors import Refused
 from bridge.domain.history import HistoryStep, Period, Reach
 from bridge.domain.observation import Observation, Origin
 from bridge.domain.text import Json
@@ -24,7 +24,6 @@ from bridge.vendors.jrhsz.api import PAGES_MAX, JrhszApi, Told, no_right
 from bridge.vendors.jrhsz.catalogue import TIME_OF_USE
 from bridge.vendors.jrhsz.codec import Codec, table_no_of, type_code_of
 from bridge.vendors.jrhsz.commands import HISTORY_CHUNK
-from bridge.vendors.jrhsz.params import moment
 from bridge.vendors.jrhsz.sources import CAMERA, CONSUMED, STORED, Source, slices
 from bridge.vendors.jrhsz.sources import TIME_OF_USE as HOURLY
 from bridge.vendors.jrhsz.wire import PAGE_SIZE, Query, Row
@@ -72,10 +71,7 @@ class Past:
     def period(self, order: Order) -> Period:
         """As the port says."""
         zone = self.codec.zone
-        try:
-            start, end = moment(order.params.start, zone), moment(order.params.end, zone)
-        except ValueError as error:
-            raise Rejection("invalid_params", str(error)) from None
+        start, end = order.params.moments(zone)
         return period_of(start, end, self.clock.now())
 
     def first(self, device: Device, period: Period) -> Query:

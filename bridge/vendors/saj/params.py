@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from bridge.domain.command import Params
+from bridge.domain.errors import Rejection
 from bridge.domain.times import parse_rfc3339
 from bridge.vendors.saj.sealed import Wallet
 from bridge.vendors.saj.zones import TIMEZONE_IDS
@@ -34,8 +35,15 @@ def moment(text: str, zone: tzinfo) -> datetime:
         return parse_rfc3339(text)
     try:
         return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(f"not a usable time: {error}") from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"expected a time: {error}") from None
+
+
+def _named(name: str, text: str, zone: tzinfo) -> datetime:
+    try:
+        return moment(text, zone)
+    except ValueError as error:
+        raise Rejection("invalid_params", f"{name}: {error}") from None
 
 
 def _moment_text(text: str) -> str:
@@ -104,6 +112,10 @@ class History(Params):
     interval_s: Annotated[int, Field(ge=60, le=86400, multiple_of=60)] | Nothing = _optional(
         "has no effect: the vendor sends what it has"
     )
+
+    def moments(self, zone: tzinfo) -> tuple[datetime, datetime]:
+        """`start` and `end` as UTC. Raises Rejection where one is not possible in `zone`."""
+        return _named("start", self.start, zone), _named("end", self.end, zone)
 
 
 class User(Params):

@@ -25,7 +25,6 @@ from bridge.vendors.saj import codec, wire
 from bridge.vendors.saj.api import PER_PAGE, Request, SajApi
 from bridge.vendors.saj.inventory import Inventory
 from bridge.vendors.saj.notes import Notes
-from bridge.vendors.saj.params import moment
 from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.settings import REQUESTS
 
@@ -74,10 +73,7 @@ class Past:
         if order.device is None:
             raise Rejection("unknown_device", "history is a command of a plant or an inverter")
         zone = self._known_zone(order.device)
-        try:
-            start, end = moment(order.params.start, zone), moment(order.params.end, zone)
-        except ValueError as error:
-            raise Rejection("invalid_params", str(error)) from None
+        start, end = order.params.moments(zone)
         return period_of(start, end, self.clock.now(), longest=LONGEST)
 
     def first(self, device: Device, period: Period) -> Request:

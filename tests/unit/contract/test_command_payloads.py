@@ -57,6 +57,16 @@ class _Alarms(Params):
     tags: tuple[int, ...] = ()
 
 
+class _Item(Params):
+    a: int = 0
+    b: int | None = None
+
+
+class _Listed(Params):
+    items: list[_Item]
+
+
+LISTED = CommandSpec("listed", "several", _Listed)
 BREAKER = CommandSpec("breaker", "switches", _Breaker)
 PULSE = CommandSpec("pulse_on", "on, then off", _Pulse)
 RETAIN = CommandSpec("retain_state", "after a power cut", _Retain)
@@ -113,6 +123,11 @@ def test_empty_payload_is_an_empty_object(payload):
         ("null", "got null"),
         (b"\xff\xfe\xfd", "neither JSON nor UTF-8"),
         (b'{"state": "\xff"}', "neither JSON nor UTF-8"),
+        (b'\xef\xbb\xbf{"state": "on"}', "no valid JSON"),
+        ('{"state": "off", "state": "on"}', "'state' stands there twice"),
+        ('{"state": "on", "id": "a", "id": "b"}', "'id' stands there twice"),
+        ('{"state": "on", "st\\u0061te": "on"}', "'state' stands there twice"),
+        ('{"state": {"a": 1, "a": 1}}', "'a' stands there twice"),
     ],
 )
 def test_payload_that_is_no_object_and_no_bare_value_is_refused(payload, words):
@@ -349,6 +364,9 @@ def test_decimal_parameter_keeps_the_digits_that_were_written(digits):
         (BREAKER, '{"state": "up"}', "state: "),
         (BREAKER, '{"state": null}', "state: "),
         (BREAKER, '{"state": true}', "state: "),
+        (ALARMS, '{"overload": null}', "overload: expected a value, got null"),
+        (FRAME, '{"hex": "55", "fix_checksum": null, "x": 1}', "fix_checksum: expected a value, got null"),
+        (LISTED, '{"items": [{"a": 1}, {"b": null}]}', "items.1.b: expected a value, got null"),
         (BREAKER, '{"state": ["on"]}', "state: "),
         (BREAKER, '{"state": "on", "speed": 3}', "speed: no such parameter (known: state, id, expires_at,"),
         (READ, '{"state": "on"}', "state: no such parameter"),

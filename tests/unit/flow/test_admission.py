@@ -390,7 +390,9 @@ async def test_a_rejection_and_a_duplicate_are_copied_too(harness: Harness) -> N
     assert (copy.doc["duplicate"], copy.correlation) == (True, b"c9")
 
 
-@pytest.mark.parametrize("topic", ["mb/home/D2/cmd/breaker", "mb/bridge/cmd/lock", "a/+/b", "a/#", ""])
+@pytest.mark.parametrize(
+    "topic", ["mb/home/D2/cmd/breaker", "mb/bridge/cmd/lock", "a/+/b", "a/#", "", "a/" * 100]
+)
 async def test_a_response_topic_that_is_a_command_or_a_filter_is_ignored(
     harness: Harness, topic: str
 ) -> None:

@@ -55,6 +55,16 @@ async def test_a_lock_covers_what_it_names(
         assert await code_of(harness, f"home/{name}/cmd/breaker", "on") is None
 
 
+async def test_a_lock_of_a_device_that_is_not_there_is_rejected(harness: Harness) -> None:
+    assert await code_of(harness, "bridge/cmd/lock", {"account": "home", "device": "D99"}) == "unknown_device"
+    assert (await harness.command("bridge/cmd/unlock", {"account": "home", "device": "D99"}))[-1][
+        "result"
+    ] == {
+        "removed": 0,
+        "locks": [],
+    }
+
+
 async def test_a_lock_of_one_device_does_not_stop_the_account(harness: Harness) -> None:
     await lock(harness, account="home", device="D1")
     assert await code_of(harness, "home/cmd/register", {"device_sn": "D5"}) is None

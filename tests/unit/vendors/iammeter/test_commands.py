@@ -158,6 +158,11 @@ async def test_an_analysis_is_asked_for_by_days_of_the_site(
         ({"start": "2026-03-04", "end": "2026-03-05"}, "not come yet"),
         ({"start": "2026-01-31", "end": "2026-02-01"}, "latest month"),
         ({"start": "2026-03-06"}, "not come yet"),
+        ({"start": "9999-12-31"}, "start: .*not come yet"),
+        ({"start": "9999-12-31T23:59:59Z"}, "start: "),
+        ({"end": "0001-01-01"}, "end: .*latest month"),
+        ({"end": "0001-01-01T00:00:00Z"}, "end: "),
+        ({"end": "2026-02-03"}, "end: .*latest month"),
     ],
 )
 def test_an_analysis_out_of_bounds_is_rejected_before_it_costs_one_of_five(
