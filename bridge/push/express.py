@@ -4,6 +4,7 @@ checks, the HTTP of a push costs three times as much as its conversion; everythi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -13,6 +14,10 @@ from bridge.push.receiver import Call, Receiver, Reply
 
 MOST_BYTES = 65536
 """Larger ones go the usual way."""
+MOST_HEAD_BYTES = 65536
+"""Of the lines before a body. The parser has no bound of its own: without one a connection could fill the memory."""
+HEAD_TIMEOUT_S = 30.0
+"""How long a connection may take to send a head: silent ones must not use up the open files."""
 _SLOW_MARKS = (b"%", b"?", b"#")
 
 log = logging.getLogger("bridge.push")
@@ -48,8 +53,21 @@ class ExpressProtocol(HttpToolsProtocol):
     A request that comes before the answer to the one before it waits, as it does in uvicorn."""
 
     receiver: Receiver
+    head_timeout_s = HEAD_TIMEOUT_S
     _reading: Push | None = None
     """The one whose body comes now."""
+    _head_bytes = 0
+    """Of the head that comes now, as far as it filled whole pieces."""
+    _in_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_there()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -57,6 +75,8 @@ class ExpressProtocol(HttpToolsProtocol):
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_is_there()
         self._reading = self._push()
         if self._reading is None:
             self._begin_usual()
@@ -69,6 +89,7 @@ class ExpressProtocol(HttpToolsProtocol):
             push.body = push.body + body if push.body else body
 
     def on_message_complete(self) -> None:
+        self._in_head, self._head_bytes = True, -1  # what follows in this piece is not counted
         push, self._reading = self._reading, None
         if push is None:
             super().on_message_complete()
@@ -80,10 +101,43 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._count_head(len(data))
         push, self._reading = self._reading, None
         if push is not None and not self.transport.is_closing():
             self._begin_usual()
             super().on_body(push.body)
+
+    def _count_head(self, size: int) -> None:
+        if self._head_bytes < 0:
+            self._head_bytes = 0
+            return
+        self._head_bytes += size
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse(431)
+        elif self._head_timer is None:
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_is_late)
+
+    def _head_is_there(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        before: RequestResponseCycle | None = self.cycle
+        if before is not None and not before.response_complete:
+            self._expect_head()  # the answer to the request before has not gone yet
+        else:
+            self._refuse(408)
+
+    def _refuse(self, status: int) -> None:
+        self._head_is_there()
+        head = (STATUS_LINE[status], b"connection: close\r\ncontent-length: 0\r\n\r\n")
+        self.transport.write(b"".join(head))
+        self.transport.close()
 
     def _begin_usual(self) -> None:
         """Hands the request over to uvicorn, as if its head had just come."""

@@ -137,6 +137,8 @@ def _reply(answer: PushAnswer) -> Reply:
     headers: list[tuple[bytes, bytes]] = []
     if answer.body:
         headers.append((b"content-type", answer.content_type.encode("latin-1")))
+    if answer.status == 408:  # the rest of the body is not waited for
+        headers.append((b"connection", b"close"))
     if answer.status == 503:
         headers.append((b"retry-after", b"5"))
     return Reply(answer.status, answer.body, headers)

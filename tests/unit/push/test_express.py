@@ -245,3 +245,58 @@ def test_only_a_told_and_small_size_is_small() -> None:
     assert express._is_small([(b"content-length", b"65536")])
     assert not express._is_small([(b"content-length", b"-1")])
     assert not express._is_small([])
+
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+
+
+async def test_a_head_without_end_is_refused_before_it_fills_the_memory(stage: Stage) -> None:
+    client = await stage.connect()
+    await client.send(HEAD + b"X: ", *[b"a" * 16_384] * 5)
+    answer = await client.answer()
+    assert (answer.status, answer.headers["connection"]) == (431, "close")
+    assert await client.is_closed()
+
+
+async def test_many_requests_on_one_connection_are_no_long_head(stage: Stage) -> None:
+    client = await stage.connect()
+    long = HEAD + b"X: " + b"a" * 40_000 + b"\r\n\r\n"
+    for _ in range(3):
+        await client.send(long[:30_000], long[30_000:])
+        assert (await client.answer()).status == 200
+    await client.send(long + long + long)
+    assert [(await client.answer()).status for _ in range(3)] == [200] * 3
+
+
+async def test_a_connection_that_says_nothing_is_closed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(express.ExpressProtocol, "head_timeout_s", 0.1)
+    client = await stage.connect()
+    assert (await client.answer()).status == 408
+    assert await client.is_closed()
+
+
+@pytest.mark.parametrize("said", [b"G", HEAD])
+async def test_a_connection_that_does_not_end_its_second_head_is_closed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    client = await stage.connect()
+    await client.send(HEAD + b"\r\n")
+    assert (await client.answer()).status == 200
+    monkeypatch.setattr(express.ExpressProtocol, "head_timeout_s", 0.1)
+    await client.send(said)
+    assert (await client.answer()).status == 408
+    assert await client.is_closed()
+
+
+async def test_a_connection_that_waits_for_its_answer_is_not_closed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head has come: the time of the next one does not run while it says nothing."""
+    monkeypatch.setattr(express.ExpressProtocol, "head_timeout_s", 0.1)
+    client = await stage.connect()
+    await client.send(post(BODY)[:-1])
+    await asyncio.sleep(0.5)
+    await client.send(post(BODY)[-1:])
+    assert (await client.answer()).status == 200
