@@ -15,7 +15,7 @@ from bridge.vendors.saj import codec, wire
 from bridge.vendors.saj.api import PER_PAGE, SajApi
 from bridge.vendors.saj.codec import Inverter, Plant
 from bridge.vendors.saj.faults import VendorFault
-from bridge.vendors.saj.lists import Lists
+from bridge.vendors.saj.lists import Listed, Lists
 from bridge.vendors.saj.notes import Notes
 from bridge.vendors.saj.privacy import published
 from bridge.vendors.saj.rated import RatedPower
@@ -56,7 +56,7 @@ class Inventory:
     async def plants(self, lane: Lane) -> list[Plant]:
         """The plant list; that of before, without the status of then, where the one of now is doubted."""
         found = await self.lists.believed(
-            "plants", lambda: all_pages(lambda page: self.api.plants(page, lane), "plant_id"), lane
+            "plants", lambda: listed(lambda page: self.api.plants(page, lane), "plant_id"), lane
         )
         if found is None:
             return codec.plants_of(await self.lists.known("plants"))
@@ -144,7 +144,7 @@ class Inventory:
         try:
             found = await self.lists.believed(
                 key,
-                lambda: all_pages(lambda page: self.api.devices(plant_id, page, lane), "device_id"),
+                lambda: listed(lambda page: self.api.devices(plant_id, page, lane), "device_id"),
                 lane,
             )
         except (Refused, VendorFault) as error:
@@ -163,16 +163,23 @@ class Inventory:
 
 
 async def all_pages(fetch: Callable[[int], Awaitable[Page]], id_field: str) -> list[Row]:
+    """The rows of `listed`."""
+    return (await listed(fetch, id_field)).rows
+
+
+async def listed(fetch: Callable[[int], Awaitable[Page]], id_field: str) -> Listed:
     """The rows of every page, each id once, until the last page or one that repeats the ids of the one before
     (section 4). A list may shift while it is read."""
     found: dict[Json, Row] = {}
     before: list[Json] = []
+    count = None
     for number in range(1, wire.MAX_PAGES + 1):
         page = await fetch(number)
+        count = page.count
         ids = [wire.text(wire.fields(row).get(id_field)) for row in page.rows]
         for row_id, row in zip(ids, page.rows, strict=True):
             found.setdefault(row_id if row_id is not None else f"row {len(found)}", row)
         if page.is_last(number, PER_PAGE) or ids == before:
             break
         before = ids
-    return list(found.values())
+    return Listed(list(found.values()), count)

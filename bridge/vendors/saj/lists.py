@@ -1,7 +1,7 @@
 """The lists of plants and devices as the vendor gave them last, and when an empty one is believed (page saj 5, 8).
 
 Missing data are an empty list, says the page; but what empties an account clears everything that is retained of it.
-So a list that held something is empty only when a second one agrees.
+So a list that held something is empty when the vendor counts 0, or when a second one without a word of it agrees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,21 @@ ASKED_AGAIN_S = 10.0
 
 _ONE_LOOK_S = 60.0
 
-Fetch = Callable[[], Awaitable[list[Row]]]
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list with all its pages, and how many the vendor says there are: None where it does not."""
+
+    rows: list[Row]
+    count: int | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it says what it means: there is something, or the vendor counts nothing."""
+        return bool(self.rows) or self.count == 0
+
+
+Fetch = Callable[[], Awaitable[Listed]]
 
 
 @dataclass(slots=True)
@@ -47,16 +61,14 @@ class Lists:
     async def believed(self, key: str, fetch: Fetch, lane: Lane) -> list[Row] | None:
         """The list of now; None where it is empty and not believed yet."""
         found = await fetch()
-        if found or not await self.known(key):
-            await self._believe(key, found)
-            return found
-        if lane is Lane.COMMAND:
-            await self._wait_once()
-            found = await fetch()
-        elif self._is_doubtful(key):
-            return None
-        await self._believe(key, found)
-        return found
+        if not found.is_clear and await self.known(key):
+            if lane is Lane.COMMAND:
+                await self._wait_once()
+                found = await fetch()
+            elif self._is_doubtful(key):
+                return None
+        await self._believe(key, found.rows)
+        return found.rows
 
     async def _wait_once(self) -> None:
         """Many lists may be empty: who waits does not wait for each of them."""

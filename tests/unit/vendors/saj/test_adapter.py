@@ -162,7 +162,7 @@ async def test_a_plant_whose_devices_are_refused_does_not_hide_the_others(accoun
 
 
 NOTHING: list[dict[str, Any]] = [
-    {"error_code": 0}, good(None), good({}), good({"count": 2, "plants": []}), good({"count": 0, "plants": []}),
+    {"error_code": 0}, good(None), good({}), good({"count": 2, "plants": []}), good({"plants": []}),
 ]  # fmt: skip
 
 
@@ -193,6 +193,17 @@ async def test_an_account_is_empty_only_when_a_second_list_agrees(account: Accou
     assert await listed(again) == []
     again.cloud.will("plant/list", nothing)
     assert await listed(again) == []
+
+
+@pytest.mark.parametrize(
+    "nothing", [{"count": 0, "plants": []}, {"count": "0", "plants": None}, {"count": 0}]
+)
+async def test_an_account_of_which_the_vendor_counts_no_plants_is_empty(
+    account: Account, nothing: Any
+) -> None:
+    await has_one_of_each(account)
+    account.cloud.will("plant/list", good(nothing))
+    assert await listed(account) == []
 
 
 async def test_the_status_of_a_doubted_list_is_not_told_again(account: Account) -> None:
