@@ -270,6 +270,7 @@ class Gateway:
         self.health.on_auth_failed = notices.auth_failed
         self.health.on_barred = notices.endpoint_barred
         self.store.on_replaced = notices.store_replaced
+        self.session.watch(self._topics.bridge("status"), reporter.presence_heard)
         if self.announcer is not None:
             self.session.watch(self.announcer.scheme.birth, self.announcer.born)
         if self.store.moved_aside is not None:

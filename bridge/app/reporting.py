@@ -104,8 +104,16 @@ class Reporter:
         document = payloads.bridge_event(
             ts=self._clock.now(), code=code, severity=severity, message=message, account=account, data=data
         )
-        publication = Publication(self.topics.bridge("event"), dumps(document), Class.EVENT)
-        task = asyncio.get_running_loop().create_task(self._tell(publication), name="bridge-event")
+        self._soon(Publication(self.topics.bridge("event"), dumps(document), Class.EVENT))
+
+    def presence_heard(self, payload: bytes) -> None:
+        """What somebody said on `bridge/status`. Of several gateways with one base topic each says `offline` when it
+        goes; as long as one of them is there, it is `online` that holds."""
+        if payload != b"online" and self.session is not None and self.session.connected:
+            self._soon(Publication(self.topics.bridge("status"), b"online", Class.META, retain=True))
+
+    def _soon(self, publication: Publication) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(publication), name="bridge-telling")
         self._tellings.add(task)
         task.add_done_callback(self._tellings.discard)
 

@@ -112,8 +112,8 @@ class Session:
                 await taker
 
     def watch(self, topic: str, tell: Callable[[bytes], None]) -> None:
-        """Subscribes to a topic that is not ours, from the next connection on: `tell` gets every payload that comes
-        live, none that the broker kept."""
+        """Subscribes to a topic on which others speak, from the next connection on: `tell` gets every payload that
+        comes live, none that the broker kept, and nothing after `stop`."""
         self._watched[topic] = tell
 
     async def set_accounts(self, accounts: Sequence[str]) -> None:
@@ -367,7 +367,7 @@ class Session:
         connection.heard()
         tell = self._watched.get(message.topic)
         if tell is not None:
-            if not message.retained:
+            if not message.retained and not self._stopping:
                 tell(message.payload)
             if message.qos:
                 connection.paho.ack(message.mid, message.qos)

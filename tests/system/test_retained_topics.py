@@ -149,3 +149,17 @@ def test_flat_metrics_come_and_go_with_their_switch(
     gateway.write({**gateway.configuration, "mqtt": {**gateway.configuration["mqtt"], "flat_metrics": False}})
     gateway.start()
     settles_at(broker, topics("meterbridge", {"shop": [D1]}), gateway)
+
+
+def test_the_status_is_online_while_one_of_several_gateways_is_connected(
+    gateway: Gateway, listener: Listener, broker: Broker
+) -> None:
+    """Each says `offline` when it goes, or the broker says it in its place."""
+    status = "meterbridge/bridge/status"
+    listener.wait(status, lambda one: one.payload == b"online")
+    before = listener.mark()
+    listener.send(status, b"offline", retain=True)
+    listener.wait(status, lambda one: one.payload == b"online", after=before)
+    assert retained(broker.port, topic=status) == {status: b"online"}
+    assert gateway.terminate(15)[0] == 0
+    assert retained(broker.port, topic=status) == {status: b"offline"}
