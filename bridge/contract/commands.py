@@ -111,7 +111,7 @@ def validate(spec: CommandSpec, envelope: Envelope) -> Params:
     try:
         return spec.params.model_validate_json(dumps(_as_python(given)))
     except ValidationError as error:
-        raise Rejection("invalid_params", _mistakes(spec, error)) from None
+        raise Rejection("invalid_params", _mistakes(spec, error, given)) from None
 
 
 def fingerprint_of(command: str, params: Params) -> dict[str, Any]:
@@ -198,14 +198,17 @@ def _as_python(value: Json) -> Json:
     return value
 
 
-def _mistakes(spec: CommandSpec, error: ValidationError) -> str:
+def _mistakes(spec: CommandSpec, error: ValidationError, given: Json) -> str:
     items = error.errors(include_url=False, include_context=False)
     # of an optional parameter pydantic tells one mistake for each type that it may have, null included
     optional = {item["loc"][:-1] for item in items if item["type"] == "none_required"}
     texts = []
     for item in [item for item in items if item["type"] != "none_required"][:5]:
-        path = ".".join(str(part) for part in _without_type(item["loc"], optional)) or "parameters"
-        if item["type"] == "extra_forbidden":
+        place = _without_type(item["loc"], optional)
+        path = ".".join(str(part) for part in place) or "parameters"
+        if _has_too_many_digits(given, place):
+            texts.append(f"{path}: expected a number of at most {MOST_FLOAT_DIGITS} digits")
+        elif item["type"] == "extra_forbidden":
             known = ", ".join((*spec.params.model_fields, *RESERVED))
             texts.append(f"{path}: no such parameter (known: {known})")
         elif item["type"] == "missing":
@@ -213,6 +216,15 @@ def _mistakes(spec: CommandSpec, error: ValidationError) -> str:
         else:
             texts.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(texts)
+
+
+def _has_too_many_digits(given: Json, place: Sequence[int | str]) -> bool:
+    for part in place:
+        known = range(len(given)) if isinstance(given, list) else given
+        if not isinstance(given, dict | list) or part not in known:
+            return False
+        given = given[part]  # type: ignore[index] # of a list, a number by the line above
+    return isinstance(given, Decimal) and isinstance(_as_python(given), str)
 
 
 def _without_type(path: tuple[int | str, ...], optional: Set[tuple[int | str, ...]]) -> Sequence[int | str]:

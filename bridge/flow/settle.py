@@ -14,6 +14,7 @@ from bridge.contract import payloads
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.command import CommandSpec, CommandState, Evidence, Outcome, Status, advance
+from bridge.domain.ids import GATEWAY
 from bridge.domain.observation import Availability, Confirmation, Event, Observation, Reading, Words
 from bridge.domain.text import Json, dumps
 from bridge.domain.times import unix_ms
@@ -24,6 +25,7 @@ from bridge.flow.roster import Roster
 from bridge.ports import Clock
 from bridge.store.protocols import JournalRow, Tx
 
+_ANSWERED = frozenset({"vendor_error", "device_refused", "device_offline", "no_answer"})
 RECORD_IN_RESULT = "read"
 """The command whose final acknowledgement carries the record (CONTRACT section 6)."""
 
@@ -95,7 +97,7 @@ class Settler:
             vendor_code=row.vendor_code,
             vendor_ref=row.vendor_ref,
             result=outcome.result,
-            attempt=_attempt(row, outcome.status),
+            attempt=_attempt(row, outcome),
         )
         row.last_ack = document
         self.publish_ack(tx, row.account, row.device_level, document, row.reply_topic, row.correlation)
@@ -202,10 +204,14 @@ class Settler:
             self._open.add((row.account, row.device))
 
 
-def _attempt(row: JournalRow, status: Status) -> int:
-    """The attempt that an acknowledgement tells of. Requests that only read are not counted in the journal."""
-    first = status is Status.ACCEPTED or (not row.writes and status in (Status.SUCCEEDED, Status.TIMED_OUT))
-    return max(1, row.attempt) if first else row.attempt
+def _attempt(row: JournalRow, outcome: Outcome) -> int:
+    """The attempt that an acknowledgement tells of. Requests that only read are not counted in the journal: whether
+    one left is told by how it ended."""
+    read = not row.writes and (
+        outcome.status in (Status.SUCCEEDED, Status.TIMED_OUT)
+        or (outcome.status is Status.FAILED and outcome.code in _ANSWERED and row.account != GATEWAY)
+    )
+    return max(1, row.attempt) if read or outcome.status is Status.ACCEPTED else row.attempt
 
 
 def _with_record(outcome: Outcome, taken: Taken) -> Outcome:

@@ -22,16 +22,27 @@ _TOLD = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\Z", re.ASCII)
 _LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}:\d{2})?\Z", re.ASCII)
 
 
-def _moment(text: str) -> str:
-    """Only the form is checked; the account's zone comes later."""
+FIRST_YEAR, LAST_YEAR = 1900, 9998
+"""What can be written as YYYY in every time zone."""
+
+
+def _form(text: str) -> datetime:
+    """The time in some zone: only the form is checked; the account's zone comes later."""
     try:
-        parse_rfc3339(text)
+        return parse_rfc3339(text)
     except ValueError:
-        if not _LOCAL.match(text) or instant(text, UTC) is None:
+        at = instant(text, UTC) if _LOCAL.match(text) else None
+        if at is None:
             raise ValueError(
                 "expected a time as in RFC 3339 (2026-11-21T09:30:00Z), or YYYY-MM-DD[ HH:MM:SS] in the "
                 "platform's local time"
             ) from None
+        return at
+
+
+def _moment(text: str) -> str:
+    if not FIRST_YEAR <= _form(text).year <= LAST_YEAR:
+        raise ValueError(f"expected a time of the years {FIRST_YEAR} to {LAST_YEAR}")
     return text
 
 
@@ -44,7 +55,11 @@ Moment = Annotated[
 
 def _own_moment(text: str) -> str:
     """A record is given back as `get_task` told it: with a T, and in local time."""
-    return _moment(text.replace("T", " ") if _TOLD.match(text) else text)
+    text = text.replace("T", " ") if _TOLD.match(text) else text
+    if not _LOCAL.match(text):
+        return _moment(text)
+    _form(text)
+    return text
 
 
 OwnMoment = Annotated[

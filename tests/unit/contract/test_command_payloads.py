@@ -66,6 +66,11 @@ class _Listed(Params):
     items: list[_Item]
 
 
+class _Price(Params):
+    price: float
+
+
+PRICE = CommandSpec("price", "a price", _Price)
 LISTED = CommandSpec("listed", "several", _Listed)
 BREAKER = CommandSpec("breaker", "switches", _Breaker)
 PULSE = CommandSpec("pulse_on", "on, then off", _Pulse)
@@ -375,6 +380,8 @@ def test_decimal_parameter_keeps_the_digits_that_were_written(digits):
         (PULSE, '{"delay_s": 1e30}', "delay_s: "),
         (PULSE, '{"delay_s": 1e400}', "delay_s: "),
         (PULSE, '{"delay_s": %s}' % ("9" * 100), "delay_s: "),
+        (PRICE, '{"price": 0.30000000000000004}', "price: expected a number of at most 15 digits"),
+        (PRICE, '{"price": "0.30000000000000004"}', "price: Input should be a valid number"),
         (RECHARGE, '{"charge_value": "x", "charge_times": 1}', "charge_value: "),
         (RECHARGE, '{"charge_value": -1}', "charge_times: is required"),
         (ALARMS, '{"overload": {"threshold": 1}}', "overload.trip: is required"),

@@ -230,3 +230,10 @@ async def test_a_rejection_is_in_the_log_with_who_asked(
     assert [(line.requester, line.code, line.device) for line in lines] == [  # type: ignore[attr-defined] # extra fields
         ("Erika", "confirm_required", "D1"), ("house", "unknown_device", "D9"),
     ]  # fmt: skip
+
+
+async def test_a_reading_command_that_the_vendor_refused_had_one_attempt(harness: Harness) -> None:
+    harness.vendor.will("read", refused())
+    await harness.command("home/D1/cmd/read", {"id": "c1"})
+    final = harness.final("c1")
+    assert (final["status"], final["code"], final["attempt"]) == ("failed", "device_refused", 1)
