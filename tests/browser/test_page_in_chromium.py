@@ -37,7 +37,7 @@ def test_page_is_live_without_a_foreign_request_or_a_complaint_of_the_browser(
     window.find("#live", "live")
     window.find(".tile", "connected")
     window.find(".card[data-account=shop]", "online")
-    assert window.find("#device-count").text == "2 devices"
+    window.find("#device-count", "2 devices")
     push(gateway, "power_report", total_electricity="4321.5")
     window.find("#device-list .row", "4321.5")
     push(gateway, "notify", notify_type="alarm", alarm_detail="overcurrent")
@@ -61,7 +61,7 @@ def test_devices_are_searched_and_filtered(gateway: Gateway, window: Window) -> 
     window.find("#device-list .row", D1)
     window.find("#search").send_keys("cold")
     window.find("#device-count", "1 of 2 devices")
-    assert len(window.all("#device-list .row")) == 1
+    window.soon(lambda: len(window.all("#device-list .row")) == 1, "the one that fits")
     window.find("#search").send_keys(Keys.CONTROL, "a")
     window.find("#search").send_keys("nothing like this")
     window.find("#device-list", "No device fits")
@@ -128,11 +128,8 @@ def test_breaker_is_switched_from_the_page_once_and_its_states_are_seen(
     window.find(".order .acts", "Send “breaker off” to")
     window.run("const b = document.querySelector('.order .danger'); b.click(); b.click();")
     window.find(".order .chip.good", "succeeded")
-    assert [line.split(" ")[0].rstrip(":") for line in window.texts(".order .steps li")] == [
-        "accepted",
-        "dispatched",
-        "succeeded",
-    ]
+    steps = ["accepted", "dispatched", "succeeded"]
+    window.soon(lambda: words(window.texts(".order .steps li")) == steps, "every step, in its order")
     assert cloud.effects(D1) == ["switched_off"]
     window.click("dialog button", "Close")
     window.click("#command-list .row", "breaker")
@@ -140,6 +137,11 @@ def test_breaker_is_switched_from_the_page_once_and_its_states_are_seen(
     window.click("dialog button", "Close")
     window.click("#logout")
     window.find("#password")
+
+
+def words(lines: list[str]) -> list[str]:
+    """The first word of each."""
+    return [line.split(" ")[0].rstrip(":") for line in lines]
 
 
 def test_page_says_when_the_gateway_is_gone_and_comes_back_with_it(gateway: Gateway, window: Window) -> None:
