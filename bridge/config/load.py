@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.config import yamltree
 from bridge.config.limits import limit_mistakes
-from bridge.config.mistakes import mistakes_of, shown, suggestion
+from bridge.config.mistakes import between_keys, mistakes_of, rest_of, shown, suggestion
 from bridge.config.model import Configuration, Sections
 from bridge.config.references import References
 from bridge.config.yamltree import Mark, Mistake, Node, Scalar
@@ -151,10 +151,14 @@ class _Reading:
             self.mistakes.append(Mistake(account.mark, ("accounts", index, "id"), text))
 
     def _validated(self, model: type[Model], node: Node, above: yamltree.Path = ()) -> Model | None:
+        context = {FOLDER: self.path.absolute().parent}
         try:
-            return model.model_validate(
-                yamltree.value_of(node), context={FOLDER: self.path.absolute().parent}
-            )
+            return model.model_validate(yamltree.value_of(node), context=context)
         except ValidationError as error:
             self.mistakes.extend(mistakes_of(error, model, node, above))
+            rest, wrong = rest_of(error, model, node)
+        try:  # what lies between keys is looked at only where each of them is right
+            model.model_validate(rest, context=context)
+        except ValidationError as error:
+            self.mistakes.extend(between_keys(error, model, node, above, wrong))
         return None

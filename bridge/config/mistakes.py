@@ -9,12 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from bridge.config.yamltree import Mapping, Mark, Mistake, Node, Path, Scalar, Sequence, child, quoted, walk
+from bridge.config.yamltree import (
+    Mapping,
+    Mark,
+    Mistake,
+    Node,
+    Path,
+    Scalar,
+    Sequence,
+    child,
+    quoted,
+    value_of,
+    walk,
+)
 
 _SHOWN = 60
 _FREE_TEXT = ("value_error", "assertion_error")  # pydantic's names for what a validator says in its own words
@@ -64,6 +77,45 @@ def mistakes_of(
         place = _Place(root, model, details["loc"])
         if not _follows_from_another(place, details["type"]):
             found.append(Mistake(place.mark(details["type"]), above + place.path, _text(details, place)))
+    return found
+
+
+def rest_of(error: ValidationError, model: type[BaseModel], root: Node) -> tuple[object, set[Path]]:
+    """What the error leaves of `root` as a value: without each place that it names; and these places."""
+    value = value_of(root)
+    wrong = {_Place(root, model, details["loc"]).path for details in error.errors(include_url=False)}
+    for path in wrong:
+        _remove(value, path)
+    return value, wrong
+
+
+def _remove(value: Any, path: Path) -> None:
+    """Of a list with a wrong item nothing stays."""
+    keys = list(takewhile(lambda step: isinstance(step, str), path))
+    for step in keys[:-1]:
+        value = value.get(step) if isinstance(value, dict) else None
+    if keys and isinstance(value, dict):
+        value.pop(keys[-1], None)
+
+
+def between_keys(
+    error: ValidationError, model: type[BaseModel], root: Node, above: Path, wrong: set[Path]
+) -> list[Mistake]:
+    """The mistakes that lie between keys of one mapping (a password without a user name), but for those whose text
+    names one of the keys that are `wrong` themselves: they may be gone once those are right."""
+    names = {step for path in wrong for step in path}
+    found = []
+    for mistake in mistakes_of(error, model, root, above):
+        path = mistake.path[len(above) :]
+        node: Node | None = root
+        for step in path:
+            node = None if node is None else child(node, step)
+        if (
+            isinstance(node, Mapping)
+            and path not in wrong
+            and names.isdisjoint(re.findall(r"\w+", mistake.text))
+        ):
+            found.append(mistake)
     return found
 
 

@@ -364,3 +364,53 @@ accounts:
         '16:64: accounts[3].devices.include[0]: expected text with at least 1 character (found "")',
         '16:79: accounts[3].devices.exclude[0]: expected text with at least 1 character (found "")',
     ]
+
+
+def test_what_is_wrong_between_keys_is_told_beside_what_is_wrong_with_others(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("""\
+mqtt:
+  password: FAKE
+  windo: 3
+  window: many
+  discovery: {prefix: meterbridge/x}
+http: {page: control, max_bdy: 3}
+accounts:
+  - {id: a, vendor: iammeter, username: u, poll: 1x, devices: [~]}
+  - {id: b, vendor: iammeter, poll: 1x}
+""")
+    with pytest.raises(ConfigError) as caught:
+        load(path, VENDORS, {})
+    told = [line.removeprefix(f"{path}:") for line in caught.value.problems]
+    assert "2:3: mqtt: expected username beside password" in told
+    assert "6:7: http: expected page_password beside page: control" in told
+    assert "8:5: accounts[0]: expected username and password: they belong together" in told
+    assert "9:5: accounts[1]: expected a token, or username and password" in told
+    assert len(told) == 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mqtt: {username: [x], password: FAKE}",
+        "mqtt: {base_topic: [x], discovery: {prefix: meterbridge/x}}",
+        "http: {page: control, page_password: short}",
+        "accounts:\n- {id: a, vendor: iammeter, token: [x]}",
+        "accounts:\n- {id: a, vendor: iammeter, username: u, password: [x]}",
+        "mqtt: {tls: {key: [x], cert: nowhere}}",
+    ],
+)
+def test_what_may_be_right_once_another_key_is_right_is_not_told(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, VENDORS, {})
+    assert all(
+        "beside" not in line and "together" not in line and "a token" not in line
+        for line in caught.value.problems
+    )
+
+
+def test_a_mapping_in_the_place_of_a_required_key_is_one_mistake(refused):
+    (line,) = refused("accounts:\n- {id: a, vendor: acme, app_key: {a: b}}")
+    assert "this key is required" not in line
