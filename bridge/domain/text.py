@@ -57,7 +57,7 @@ def restored(raw: bytes | str) -> Json:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation) as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_reason(raw, error)) from None
 
 
 def verify_unique(raw: bytes | str) -> None:
@@ -132,6 +132,13 @@ def _unique(pairs: list[tuple[str, Json]]) -> Json:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise ValueError(f"the key {twice[:50]!r} stands there twice")
     return None
+
+
+def _reason(raw: bytes | str, error: Exception) -> str:
+    text = raw if isinstance(raw, str) else raw.decode(errors="surrogateescape")
+    if _ESCAPE.sub(_whole, text) != text:  # msgspec may call it truncated
+        return "one half of a character stands alone (\\ud800 to \\udfff)"
+    return str(error)
 
 
 def _whole(escape: re.Match[str]) -> str:
