@@ -21,7 +21,7 @@ from bridge.domain.command import (
     Status,
 )
 from bridge.domain.device import Device
-from bridge.domain.errors import ConfigError, Rejection, VendorError
+from bridge.domain.errors import ConfigError, NotSent, Rejection, VendorError
 from bridge.domain.text import Json
 from bridge.domain.times import parse_rfc3339, unix_ms
 from bridge.flow.history import GatewayBackfill
@@ -220,15 +220,18 @@ class GatewayExecutor:
     async def _do_refresh(self, params: RefreshParams) -> Outcome:
         devices: dict[str, int] = {}
         failed: dict[str, str] = {}
+        codes: set[str] = set()
         for account in self._named(params):
             try:
                 devices[account] = await self._refresh(account)
             except VendorError as error:
                 failed[account] = error.message
+                codes.add("vendor_unreachable" if isinstance(error, NotSent) else "vendor_error")
         result: dict[str, Json] = {"devices": devices}
         if failed:
             message = "; ".join(f"{account}: {text}" for account, text in failed.items())
-            return Outcome(Status.FAILED, "vendor_error", message, result={**result, "failed": failed})
+            code = codes.pop() if len(codes) == 1 else "vendor_error"
+            return Outcome(Status.FAILED, code, message, result={**result, "failed": failed})
         return Outcome(Status.SUCCEEDED, result=result)
 
     def _lock(self, tx: Tx, params: LockParams) -> Outcome:

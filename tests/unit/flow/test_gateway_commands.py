@@ -51,7 +51,7 @@ async def test_a_refresh_that_fails_says_where(harness: Harness, monkeypatch: py
 
     monkeypatch.setattr(harness.vendor, "inventory", unreachable)
     ack = await final(harness, "refresh", {"account": "home"})
-    assert (ack["status"], ack["code"]) == ("failed", "vendor_error")
+    assert (ack["status"], ack["code"]) == ("failed", "vendor_unreachable")
     assert "home: cannot connect" in ack["message"]
 
 
