@@ -60,8 +60,7 @@ class JournalEffect:
         if row is None or row.state is CommandState.FINAL:
             return "the command has ended", row
         for key in self.after:
-            before = tx.journal.get(key)
-            if before is not None and before.state is CommandState.DISPATCHED:
+            if tx.journal.state(key) is CommandState.DISPATCHED:
                 raise StoreError("the end of the command before it is not on disk yet")
         stop = self.late(row)
         stop = stop or stopped(tx, row, self.spec, self.params, self.clock.now(), self.roster)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,34 +112,46 @@ class AccountGate:
         """How often the vendor has said that a limit is used up."""
         self._restore(notes)
 
-    @contextlib.asynccontextmanager
-    async def slot(self, uses: Sequence[tuple[str, str]], lane: Lane) -> AsyncIterator[Granted]:
+    def slot(self, uses: Sequence[tuple[str, str]], lane: Lane) -> _Visit:
         """See `vendorkit.http.Gate.slot`."""
+        return _Visit(self, uses, lane)
+
+    async def take(
+        self, uses: Sequence[tuple[str, str]], lane: Lane
+    ) -> tuple[Sequence[SlidingWindows], Sequence[float], Sequence[SlotNote]]:
+        """Waits for a slot of each; the windows, the times under which they know it, what is noted of it on disk."""
         windows = [self._windows(limit, key) for limit, key in uses]
         times = await self._wait(windows, lane)
-        slot = Granted()
         notes = self._notes(uses, windows, times)
-        try:
+        if notes:
             try:
-                if notes:
-                    await self._ledger.add(notes)
+                await self._ledger.add(notes)
             except BaseException:
-                slot.refund()
-                notes = []
+                await self.give_back(windows, times, (), refunded=True)
                 raise
-            yield slot
-        finally:
-            for one, at in zip(windows, times, strict=True):
-                if slot.refunded:
-                    one.refund(at)
-                else:
-                    one.release(at, self._wall.now())
-            self.changes += 1
-            self._pump()
-            if slot.refunded and notes:
-                # a note that stays only counts a call too many; the call's own error is what matters
-                with contextlib.suppress(StoreError):
-                    await self._ledger.remove(notes)
+        return windows, times, notes
+
+    async def give_back(
+        self,
+        windows: Sequence[SlidingWindows],
+        times: Sequence[float],
+        notes: Sequence[SlotNote],
+        *,
+        refunded: bool,
+    ) -> None:
+        """The call that `take` let go is over, or never left."""
+        now = self._wall.now()
+        for one, at in zip(windows, times, strict=True):
+            if refunded:
+                one.refund(at)
+            else:
+                one.release(at, now)
+        self.changes += 1
+        self._pump()
+        if refunded and notes:
+            # a note that stays only counts a call too many; the call's own error is what matters
+            with contextlib.suppress(StoreError):
+                await self._ledger.remove(notes)
 
     def wait_s(self, uses: Sequence[tuple[str, str]], lane: Lane) -> float:
         """See `vendorkit.http.Gate.wait_s`."""
@@ -217,9 +229,12 @@ class AccountGate:
                 await self._timer
 
     async def _wait(self, windows: Sequence[SlidingWindows], lane: Lane) -> list[float]:
+        now = self._wall.now()
+        if not self._waiting and all(one.wait_s(now, lane) <= 0 for one in windows):
+            return self._reserved(windows, lane, lane, now)
         self._count += 1
         future: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(lane, self._count, windows, future, self._wall.now())
+        waiter = Waiter(lane, self._count, windows, future, now)
         self._waiting.add(waiter)
         self._pump()
         try:
@@ -254,10 +269,14 @@ class AccountGate:
         if wait > 0:
             return SHARED_LOOK_S if _is_shared_hold(waiter, wait) else wait
         self._waiting.remove(waiter)
-        waiter.granted.set_result([one.reserve(now, lane) for one in waiter.uses])
-        self.changes += 1
-        self._commands_since = self._commands_since + 1 if waiter.lane is Lane.COMMAND else 0
+        waiter.granted.set_result(self._reserved(waiter.uses, waiter.lane, lane, now))
         return math.inf
+
+    def _reserved(self, windows: Sequence[SlidingWindows], of: Lane, lane: Lane, now: float) -> list[float]:
+        """Takes the slots, counted as of `lane`, for a call of the lane `of`."""
+        self.changes += 1
+        self._commands_since = self._commands_since + 1 if of is Lane.COMMAND else 0
+        return [one.reserve(now, lane) for one in windows]
 
     def _grant_starved(self, now: float) -> float:
         """While commands take slot after slot, every TURN_EVERY-th goes to who has waited for STARVED_S: a thousand
@@ -341,6 +360,25 @@ class AccountGate:
             for (name, key), one, at in zip(uses, windows, times, strict=True)
             if one.slots.horizon_s >= PERSIST_FROM_S
         ]
+
+
+class _Visit:
+    """`async with` it: a slot of each use from the beginning to the end."""
+
+    __slots__ = ("_gate", "_lane", "_notes", "_slot", "_times", "_uses", "_windows")
+
+    def __init__(self, gate: AccountGate, uses: Sequence[tuple[str, str]], lane: Lane) -> None:
+        self._gate = gate
+        self._uses = uses
+        self._lane = lane
+
+    async def __aenter__(self) -> Granted:
+        self._windows, self._times, self._notes = await self._gate.take(self._uses, self._lane)
+        self._slot = Granted()
+        return self._slot
+
+    async def __aexit__(self, *_raised: object) -> None:
+        await self._gate.give_back(self._windows, self._times, self._notes, refunded=self._slot.refunded)
 
 
 def _is_shared_hold(waiter: Waiter, wait: float) -> bool:

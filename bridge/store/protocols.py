@@ -160,6 +160,10 @@ class JournalTable(Protocol):
         """Writes the row back and appends a step. `outcome`: the status and code that are acknowledged with it."""
         ...
 
+    def state(self, key: int) -> CommandState | None:
+        """The state of a row, None if there is none."""
+        ...
+
     def get(self, key: int) -> JournalRow | None:
         """By key."""
         ...

@@ -22,8 +22,7 @@ def exposed(
 ) -> Preview:
     """`url` may have a query of its own; `params` are appended as httpx does it. `body`: JSON, or bytes of the kind
     that the header Content-Type names."""
-    query = str(httpx.QueryParams(dict(params)))
-    if query:
+    if params and (query := str(httpx.QueryParams(dict(params)))):
         url = f"{url}{'&' if '?' in url else '?'}{query}"
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     return Preview(

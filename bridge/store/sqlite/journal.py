@@ -29,6 +29,7 @@ _LASTING = frozenset(
 """What never changes after the row was inserted."""
 _CHANGING = tuple(name for name in _COLUMNS[1:] if name not in _LASTING)
 _values = attrgetter(*_COLUMNS)
+_STATE = _COLUMNS.index("state")
 KEPT_ROWS = 1024
 """Commands kept in memory, the newest: each is read again at every step, and once more before the next one leaves."""
 _UPDATE = f"UPDATE journal SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE key = ?"  # noqa: S608 - as above
@@ -90,6 +91,13 @@ class SqliteJournal:
         self._db.execute(_UPDATE, [*(_stored(name, getattr(row, name)) for name in _CHANGING), row.key])
         self._step(row, note, outcome, request)
         self.kept.keep(row.key, _values(row))
+
+    def state(self, key: int) -> CommandState | None:
+        values = self.kept.get(key)
+        if values is not None:
+            return CommandState(values[_STATE])
+        row = self._db.execute("SELECT state FROM journal WHERE key = ?", (key,)).fetchone()
+        return CommandState(row[0]) if row else None
 
     def get(self, key: int) -> JournalRow | None:
         values = self.kept.get(key)
