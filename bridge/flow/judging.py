@@ -51,20 +51,18 @@ class Judge:
 
     def judge(self, topic: CommandTopic, message: CommandMessage) -> Judged:
         """The command, or why it must not run."""
-        told = readable_id(message)
-        unknown = Judged(topic, told or made_up_id(), has_id=False)
         if message.retained:
             return _rejected(
-                unknown,
+                _unread(topic, message),
                 Rejection("retained", "commands must not be retained: publish without the retain flag"),
             )
         try:
             envelope = open_envelope(message)
         except Rejection as rejection:
-            return _rejected(unknown, rejection)
+            return _rejected(_unread(topic, message), rejection)
         judged = Judged(
             topic,
-            envelope.id or unknown.command_id,
+            envelope.id or made_up_id(),
             has_id=envelope.id is not None,
             envelope=envelope,
         )
@@ -154,6 +152,11 @@ class Judge:
 def made_up_id() -> str:
     """An id for a command that came without one."""
     return "auto-" + secrets.token_hex(8)
+
+
+def _unread(topic: CommandTopic, message: CommandMessage) -> Judged:
+    """One whose envelope is not, or cannot be, opened; with its id as far as one can be read."""
+    return Judged(topic, readable_id(message) or made_up_id(), has_id=False)
 
 
 def _rejected(judged: Judged, rejection: Rejection) -> Judged:
