@@ -84,7 +84,10 @@ def replay(path: str, keys: Sequence[int], *, everything: bool) -> int:
     async def work(store: SqliteStore) -> list[str | None]:
         return [await replay_letter(store, configuration, letter) for letter in chosen]
 
-    problems = _changed(configuration, work) if chosen else []
+    if not chosen:
+        click.echo("no dead letters")
+        return 0
+    problems = _changed(configuration, work)
     for letter, problem in zip(chosen, problems, strict=True):
         click.echo(
             f"{letter.key}  {'taken in' if problem is None else f'still not usable: {printable(problem)}'}"

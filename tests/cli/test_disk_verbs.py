@@ -257,6 +257,12 @@ def test_a_message_that_the_broker_refused_goes_back_into_the_outbox(tmp_path: P
     assert [one.key for one in read(tmp_path, lambda tx: list(tx.dead_letters.list(9)))] == [5]
 
 
+def test_replay_of_all_where_there_are_none_says_so(tmp_path: Path) -> None:
+    stored(tmp_path)
+    result = meterbridge("deadletter", "replay", "--all", "-c", str(configuration(tmp_path)))
+    assert (result.exit_code, result.output) == (0, "no dead letters\n")
+
+
 def test_replay_wants_to_know_which(tmp_path: Path) -> None:
     stored(tmp_path, letter(b"{}"))
     path = str(configuration(tmp_path))
