@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from bridge.domain.command import Params
-from bridge.domain.errors import Rejection
-from bridge.domain.times import parse_rfc3339
-
-_LOCAL = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?\Z", re.ASCII)
+from bridge.vendorkit.moments import moment, named_moment
 
 
 class Breaker(Params):
@@ -44,21 +40,4 @@ class History(Params):
 
     def moments(self, zone: tzinfo) -> tuple[datetime, datetime]:
         """`start` and `end` as UTC. Raises Rejection where one is not possible in `zone`."""
-        return _named("start", self.start, zone), _named("end", self.end, zone)
-
-
-def moment(text: str, zone: tzinfo) -> datetime:
-    """A time of a parameter as UTC. Raises ValueError that says what was expected."""
-    if not _LOCAL.match(text):
-        return parse_rfc3339(text)
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"expected a time: {error}") from None
-
-
-def _named(name: str, text: str, zone: tzinfo) -> datetime:
-    try:
-        return moment(text, zone)
-    except ValueError as error:
-        raise Rejection("invalid_params", f"{name}: {error}") from None
+        return named_moment("start", self.start, zone), named_moment("end", self.end, zone)

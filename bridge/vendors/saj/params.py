@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Annotated, Any
@@ -20,30 +19,11 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from bridge.domain.command import Params
-from bridge.domain.errors import Rejection
-from bridge.domain.times import parse_rfc3339
+from bridge.vendorkit.moments import moment, named_moment
 from bridge.vendors.saj.sealed import Wallet
 from bridge.vendors.saj.zones import TIMEZONE_IDS
 
-_LOCAL = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?\Z", re.ASCII)
 _LARGEST = 10**6
-
-
-def moment(text: str, zone: tzinfo) -> datetime:
-    """A time parameter as aware UTC: RFC 3339, or `YYYY-MM-DD[ HH:MM:SS]` in `zone`. Raises ValueError."""
-    if not _LOCAL.match(text):
-        return parse_rfc3339(text)
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"expected a time: {error}") from None
-
-
-def _named(name: str, text: str, zone: tzinfo) -> datetime:
-    try:
-        return moment(text, zone)
-    except ValueError as error:
-        raise Rejection("invalid_params", f"{name}: {error}") from None
 
 
 def _moment_text(text: str) -> str:
@@ -115,7 +95,7 @@ class History(Params):
 
     def moments(self, zone: tzinfo) -> tuple[datetime, datetime]:
         """`start` and `end` as UTC. Raises Rejection where one is not possible in `zone`."""
-        return _named("start", self.start, zone), _named("end", self.end, zone)
+        return named_moment("start", self.start, zone), named_moment("end", self.end, zone)
 
 
 class User(Params):
