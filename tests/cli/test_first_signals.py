@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,20 @@ class Slow:
         os.close(self._end)
 
 
+def sleeps(pid: int) -> bool:
+    """Whether a process waits for something, at ten looks one after the other."""
+    for _ in range(10):
+        if ") S " not in Path(f"/proc/{pid}/stat").read_text():
+            return False
+        time.sleep(0.03)
+    return True
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_gateway_that_is_told_to_stop_while_it_begins_ends_well(tmp_path: Path, number: int) -> None:
     begun = Slow(tmp_path)
+    # told before it reads, Python looks at it only after the read, which here would never end
+    until(lambda: sleeps(begun.gateway.pid), "it reads", 30)
     assert begun.gateway.end(number) == 0
     assert begun.gateway.lines == []
     assert not (tmp_path / "state.db").exists()
