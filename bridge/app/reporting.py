@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ log = logging.getLogger("bridge.reporting")
 ROUND_EVERY_S = 10.0
 STATUS_EVERY_S = 60.0
 LAG_EVERY_S = 0.5
+TELL_AGAIN_S = 1.0
 CLOCK_STEP_S = 60.0
 """A clock that is set by more than this is told: times of receipt, ages and expiries jump with it."""
 
@@ -80,7 +82,8 @@ class Reporter:
         self.health = health
         self.accounts = accounts
         self._state = state
-        self._tellings: set[asyncio.Task[None]] = set()
+        self._to_tell: deque[Publication] = deque()
+        self._telling: asyncio.Task[None] | None = None
         self.instance = instance
         self.started_at = clock.now()
         self.snapshot = Snapshot()
@@ -113,18 +116,19 @@ class Reporter:
             self._soon(Publication(self.topics.bridge("status"), b"online", Class.META, retain=True))
 
     def _soon(self, publication: Publication) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell(publication), name="bridge-telling")
-        self._tellings.add(task)
-        task.add_done_callback(self._tellings.discard)
+        """In the order of the calls, whenever the store takes it: `recovered` must not come before `failing`."""
+        self._to_tell.append(publication)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell(), name="bridge-telling")
 
-    async def _tell(self, publication: Publication) -> None:
-        while True:
+    async def _tell(self) -> None:
+        while self._to_tell:
             try:
-                await self.store.run(lambda tx: tx.outbox.add(publication))
+                await self.store.run(lambda tx: tx.outbox.add(self._to_tell[0]))
             except StoreError:
-                await self._clock.sleep(5.0)
+                await self._clock.sleep(TELL_AGAIN_S)
             else:
-                return
+                self._to_tell.popleft()
 
     def pressure_changed(self, before: Pressure, now: Pressure) -> None:
         """The spool came under pressure, or is out of it."""
