@@ -26,7 +26,7 @@ SUCCESS = b'{"code":0,"msg":"success"}'
 
 @pytest.fixture
 def web(gateway: Gateway) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.web, timeout=40, trust_env=False) as client:
+    with httpx.Client(base_url=gateway.web, timeout=15, trust_env=False) as client:
         yield client
 
 

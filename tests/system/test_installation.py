@@ -30,7 +30,7 @@ def test_steps_of_the_dockerfile_make_a_program_that_runs_from_a_clean_folder(tm
     source.mkdir()
     named = tmp_path / "bin"  # the image has a `python`, Debian has none
     named.mkdir()
-    (named / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
+    (named / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined] # not in the stubs
     for name, arguments in build:
         if name == "COPY":
             *parts, where = arguments.split()

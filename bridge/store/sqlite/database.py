@@ -107,6 +107,7 @@ class SqliteStore:
         self.on_replaced: Done = lambda: None
         self._damage: str | None = None
         self.failing: str | None = None
+        self._is_refused = False
 
     async def open(self) -> None:
         """Takes the file for this process, repairs what a crash left, brings the schema up to date, starts the
@@ -189,7 +190,7 @@ class SqliteStore:
                     log_file, flusher = WriteAheadLog(db), self._new_flusher()
             self._tidy(db)
             log_file.fit(tight=self._room.is_tight(AMPLE_BYTES))
-            if self.failing is not None and flusher.failed is None:
+            if self.failing is not None and self._is_refused and flusher.failed is None:
                 log_file.give_back(self._monotonic())
         if flusher.failed is not None:
             self._mend(db, tx, flusher)
@@ -290,13 +291,13 @@ class SqliteStore:
             self._pause.committed(len(group))
             tx.outbox.saved()
             if db.total_changes != changes:  # one that only read proves nothing
-                self.failing = None
+                self.failing, self._is_refused = None, False
         except (sqlite3.Error, OSError) as error:
             with contextlib.suppress(sqlite3.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
             tx.rolled_back(before)
-            self.failing = str(error)
+            self.failing, self._is_refused = str(error), not _is_held(error)
             self._damage = str(error) if _is_damage(error) else self._damage
             for job in group:
                 job.error = StoreError(f"the state database does not take changes: {error}")
@@ -451,6 +452,11 @@ class SqliteStore:
 def _is_damage(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _is_held(error: BaseException) -> bool:
+    """Whether another program has the file: to wait for it once more, to empty the log, would only take longer."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _is_the_disks(error: BaseException) -> bool:

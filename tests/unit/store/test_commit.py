@@ -14,6 +14,7 @@ from bridge.domain.errors import Rejection, StoreError
 from bridge.store.protocols import OutboxRow, Tx
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.outbox import size_of
+from bridge.store.sqlite.wal import WriteAheadLog
 from tests.unit.store.bench import command, opened, publication
 
 
@@ -283,6 +284,31 @@ async def test_file_that_another_program_holds_is_told_as_store_error_and_forgot
         assert (len(sent), told) == (2, ["done", "done"])
         assert (await store.run(lambda tx: tx.outbox.waiting()))[0] == 2
         assert await store.run(lambda tx: tx.vault.get("o", "k")) is None
+
+
+@pytest.mark.parametrize(("is_held", "emptied"), [(True, 0), (False, 1)])
+async def test_the_log_is_emptied_for_a_full_disk_not_for_who_holds_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, emptied: int, *, is_held: bool
+):
+    """Emptying it waits for the holder once more: pushes would be answered after three such waits, not one or two."""
+    calls: list[float] = []
+    monkeypatch.setattr(WriteAheadLog, "give_back", lambda _log, now_s: calls.append(now_s))
+    async with opened(path, busy_ms=10) as store:
+        await store.run(keep("first"))
+        other = sqlite3.connect(path, isolation_level=None)
+        outbox = await store.run(lambda tx: tx.outbox)
+        if is_held:
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            monkeypatch.setattr(outbox, "save", full)
+        with pytest.raises(StoreError):
+            await store.run(keep("k"))
+        other.close()
+    assert len(calls) == emptied
+
+
+def full() -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 async def test_many_callers_share_few_commits(store: SqliteStore):
