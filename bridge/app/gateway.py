@@ -9,6 +9,7 @@ import random
 import secrets as tokens
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bridge.app.fleet import Fleet
 from bridge.app.notices import Notices
 from bridge.app.page import build_page
 from bridge.app.reporting import Reporter
-from bridge.app.retained import clear_strangers, publish_again
+from bridge.app.retained import clear_strangers, last_successes, publish_again
 from bridge.app.samples import samples
 from bridge.config import Configuration, load
 from bridge.contract.discovery import Scheme
@@ -236,7 +237,7 @@ class Gateway:
         self.session.knows_mqtt5 = await self.store.run(lambda tx: tx.vault.get("", "mqtt5")) == self._broker
         self._connect_parts()
         self._enter_gateway()
-        await self._clear_strangers()
+        await self._adopt_retained()
         await self.store.run(self.settler.load_open)
         await self.fleet.begin(self.configuration)
         if self.announcer is not None:
@@ -394,12 +395,15 @@ class Gateway:
             await self.fleet.aclose()
         await self.store.close()
 
-    async def _clear_strangers(self) -> None:
+    async def _adopt_retained(self) -> None:
         accounts = {settings.id for settings in self.configuration.accounts}
         flat = self.configuration.mqtt.flat_metrics
-        await self.store.run(
-            lambda tx: clear_strangers(tx, self._topics, accounts, self.announcer, flat=flat)
-        )
+
+        def work(tx: Tx) -> Mapping[str, datetime]:
+            clear_strangers(tx, self._topics, accounts, self.announcer, flat=flat)
+            return last_successes(tx, self._topics, accounts)
+
+        self.health.recalled.update(await self.store.run(work))
 
     # reload -----------------------------------------------------------------------------------------------------
 

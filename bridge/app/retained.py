@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Set
+from datetime import datetime
 
 from bridge.app.fleet import clear_account
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
+from bridge.domain.text import loads
+from bridge.domain.times import parse_rfc3339
 from bridge.flow.desk import clear
 from bridge.flow.discovery import Announcer
 from bridge.store.protocols import RetainedRow, Tx
@@ -40,3 +43,14 @@ def publish_again(tx: Tx) -> None:
                 kept.topic, kept.body, Class.META, retain=True, account=kept.account, device=kept.device
             )
             tx.outbox.add(again)
+
+
+def last_successes(tx: Tx, topics: Topics, accounts: Iterable[str]) -> Mapping[str, datetime]:
+    """When the vendors of these accounts answered last, as their `status` told before this run (at most a minute old)."""
+    found: dict[str, datetime] = {}
+    for account in accounts:
+        body = tx.retained.get(topics.account(account, "status"))
+        told = loads(body).get("last_success") if body else None
+        if told is not None:
+            found[account] = parse_rfc3339(told)
+    return found

@@ -21,12 +21,13 @@ from bridge.domain.command import (
     Status,
 )
 from bridge.domain.device import Device
-from bridge.domain.errors import ConfigError, NotSent, Rejection, VendorError
+from bridge.domain.errors import ConfigError, Rejection, VendorError
 from bridge.domain.text import Json
 from bridge.domain.times import parse_rfc3339, unix_ms
 from bridge.flow.history import GatewayBackfill
 from bridge.flow.roster import Roster
 from bridge.flow.settle import Settler
+from bridge.flow.verdicts import code_of
 from bridge.ports import Clock, Effect
 from bridge.store.protocols import LockRow, Store, Tx
 
@@ -226,7 +227,7 @@ class GatewayExecutor:
                 devices[account] = await self._refresh(account)
             except VendorError as error:
                 failed[account] = error.message
-                codes.add("vendor_unreachable" if isinstance(error, NotSent) else "vendor_error")
+                codes.add(code_of(error))
         result: dict[str, Json] = {"devices": devices}
         if failed:
             message = "; ".join(f"{account}: {text}" for account, text in failed.items())

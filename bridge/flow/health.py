@@ -60,12 +60,14 @@ class Parking:
 
 @dataclass(slots=True)
 class AccountState:
-    """What `status` says, and what follows from it. `paused_until` is monotonic seconds; `parts`: parked alone."""
+    """What `status` says, and what follows from it. `heard`: whether `last_success` is of this run, not of an earlier
+    one. `paused_until` is monotonic seconds; `parts`: parked alone."""
 
     word: str = "degraded"
     message: str = "no answer from the vendor yet"
     since: datetime | None = None
     last_success: datetime | None = None
+    heard: bool = False
     failures: int = 0
     paused_until: float = 0.0
     limited_until: datetime | None = None
@@ -80,14 +82,18 @@ class AccountHealth:
         self._clock = clock
         self._rng = rng
         self._states: dict[str, AccountState] = {}
+        self.recalled: dict[str, datetime] = {}
+        """When the vendors answered last before this run, for `enter`."""
         self._changed: dict[str, bool] = {}
         self._wake = asyncio.Event()
         self.on_auth_failed: Callable[[str, str], None] = lambda _account, _message: None
         self.on_barred: Callable[[str, EndpointBarred], None] = lambda _account, _error: None
 
     def enter(self, account: str) -> None:
-        """An account begins (again): what was parked may be tried."""
-        self._states[account] = AccountState(since=self._clock.now())
+        """An account begins (again): what was parked may be tried. When its vendor answered last stays known."""
+        before = self._states.get(account)
+        last_success = before.last_success if before is not None else self.recalled.pop(account, None)
+        self._states[account] = AccountState(since=self._clock.now(), last_success=last_success)
         self._touch(account, at_once=True)
 
     def leave(self, account: str) -> None:
@@ -124,7 +130,7 @@ class AccountHealth:
         state = self._states.get(account)
         if state is None:
             return
-        state.last_success = self._clock.now()
+        state.last_success, state.heard = self._clock.now(), True
         if part:
             if state.parts.pop(part, None) is not None and state.word == "degraded":
                 self._become(account, state, "online", "")
@@ -138,7 +144,7 @@ class AccountHealth:
         """The vendor listed the devices: that ends `unreachable`, and the time before the first answer. What else is
         wrong, only a reading that succeeds can end."""
         state = self._states.get(account)
-        first = state is not None and state.word == "degraded" and state.last_success is None
+        first = state is not None and state.word == "degraded" and not state.heard
         if state is not None and (state.word == "unreachable" or first):
             self.succeeded(account)
 

@@ -80,7 +80,7 @@ class GapRepair:
         def work(tx: Tx) -> Mapping[tuple[str, GapState], int]:
             now_ms = unix_ms(self.clock.now())
             for name, state in accounts.items():
-                heard = state.last_success if state is not None else None
+                heard = state.last_success if state is not None and state.heard else None
                 if heard is not None and state is not None:
                     self.ledger.heard(tx, name, unix_ms(heard), well=state.word == "online")
                 self._hand_over(tx, name, settings[name], now_ms)

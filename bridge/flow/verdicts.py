@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from bridge.domain.command import Follow, Outcome, Status
-from bridge.domain.errors import AuthFailed, DeviceOffline, Refused, VendorError
+from bridge.domain.errors import (
+    AuthFailed,
+    DeviceOffline,
+    LostAnswer,
+    NotSent,
+    RateLimited,
+    Refused,
+    VendorError,
+)
 from bridge.domain.observation import Availability, Observation, Origin
 from bridge.store.protocols import JournalRow
 
@@ -21,23 +29,33 @@ def next_look_s(plan: Follow, asks: int) -> float:
 def final_no(error: VendorError, row: JournalRow, now: datetime) -> Outcome:
     """A vendor's no as the end of a command, with what it says of the device."""
     observations: tuple[Observation, ...] = ()
-    code, result = "vendor_error", None
-    match error:
-        case DeviceOffline():
-            code = "device_offline"
-            if row.device is not None:
-                observations = (
-                    Availability(row.device, online=False, received_at=now, origin=Origin.COMMAND, said=True),
-                )
-        case AuthFailed():
-            code = "auth_failed"
-        case Refused():
-            code, result = error.code, error.result
+    if isinstance(error, DeviceOffline) and row.device is not None:
+        observations = (
+            Availability(row.device, online=False, received_at=now, origin=Origin.COMMAND, said=True),
+        )
     return Outcome(
         Status.FAILED,
-        code,
+        code_of(error),
         error.message,
         vendor_code=error.native_code,
-        result=result,
+        result=error.result if isinstance(error, Refused) else None,
         observations=observations,
     )
+
+
+def code_of(error: VendorError) -> str:
+    """What an acknowledgement calls this failure (`domain.command.ACK_CODES`)."""
+    match error:
+        case NotSent():
+            return "vendor_unreachable"
+        case LostAnswer():
+            return "no_answer"
+        case RateLimited():
+            return "rate_limited"
+        case AuthFailed():
+            return "auth_failed"
+        case DeviceOffline():
+            return "device_offline"
+        case Refused():
+            return error.code
+    return "vendor_error"

@@ -10,7 +10,7 @@ import httpx
 
 from tests.system.fixtures import DEVICES, MakeGateway
 from tests.system.polling import until
-from tests.system.stage import PUSH_SECRET, Broker, Gateway, Listener, retained
+from tests.system.stage import HOST, PUSH_SECRET, Broker, Gateway, Listener, free_port, retained
 
 D1, D2, D3 = DEVICES[:3]
 LEAVES = ("info", "availability", "state")
@@ -163,3 +163,21 @@ def test_the_status_is_online_while_one_of_several_gateways_is_connected(
     assert retained(broker.port, topic=status) == {status: b"online"}
     assert gateway.terminate(15)[0] == 0
     assert retained(broker.port, topic=status) == {status: b"offline"}
+
+
+def test_a_restart_does_not_forget_when_the_vendor_answered_last(
+    gateway: Gateway, listener: Listener
+) -> None:
+    status = "meterbridge/shop/status"
+    told = listener.wait(status, lambda one: one.json["last_success"] is not None).json["last_success"]
+    gateway.kill9()
+    before = listener.mark()
+    gateway.write(
+        {
+            **gateway.configuration,
+            "accounts": [account(gateway, base_url=f"http://{HOST}:{free_port()}/deviceApi")],
+        }
+    )
+    gateway.start()
+    away = listener.wait(status, lambda one: one.json["state"] == "unreachable", after=before).json
+    assert away["last_success"] >= told

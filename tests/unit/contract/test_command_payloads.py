@@ -264,6 +264,7 @@ def test_null_for_id_expiry_and_timeout_counts_as_not_given():
         ("timeout_s", "true"),
         ("timeout_s", "2592001"),
         ("timeout_s", "1e400"),
+        ("timeout_s", "1e-400"),
         ("timeout_s", "[]"),
     ],
 )

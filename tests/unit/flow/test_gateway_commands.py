@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.errors import ConfigError, NotSent
+from bridge.domain.errors import (
+    AuthFailed,
+    ConfigError,
+    LostAnswer,
+    NotSent,
+    RateLimited,
+    Refused,
+    VendorError,
+)
 from tests.fakes.harness import Harness
 from tests.fakes.vendor import device
 
@@ -45,14 +53,27 @@ async def test_refresh_reads_the_inventory_again(harness: Harness) -> None:
     assert "home/D3/info" in harness.retained()
 
 
-async def test_a_refresh_that_fails_says_where(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def unreachable() -> Any:
-        raise NotSent("cannot connect")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotSent("cannot connect"), "vendor_unreachable"),
+        (LostAnswer("timed out"), "no_answer"),
+        (RateLimited("too many", retry_after_s=60), "rate_limited"),
+        (AuthFailed("wrong password"), "auth_failed"),
+        (Refused("no right", code="unsupported"), "unsupported"),
+        (VendorError("odd"), "vendor_error"),
+    ],
+)
+async def test_a_refresh_that_fails_says_where_and_with_which_code(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, error: VendorError, code: str
+) -> None:
+    async def failing() -> Any:
+        raise error
 
-    monkeypatch.setattr(harness.vendor, "inventory", unreachable)
+    monkeypatch.setattr(harness.vendor, "inventory", failing)
     ack = await final(harness, "refresh", {"account": "home"})
-    assert (ack["status"], ack["code"]) == ("failed", "vendor_unreachable")
-    assert "home: cannot connect" in ack["message"]
+    assert (ack["status"], ack["code"]) == ("failed", code)
+    assert f"home: {error.message}" in ack["message"]
 
 
 async def test_diagnostics_are_a_result(harness: Harness) -> None:

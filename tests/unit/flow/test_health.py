@@ -71,6 +71,21 @@ async def test_answer_makes_it_online_and_is_remembered(health: AccountHealth, c
     assert (state(health).since, state(health).last_success) == (began, clock.now())
 
 
+async def test_what_was_known_of_an_account_before_it_began_again_stays_known(
+    health: AccountHealth, clock: FakeClock
+):
+    health.succeeded("home")
+    answered = clock.now()
+    await clock.advance(60)
+    health.enter("home")
+    assert (state(health).word, state(health).last_success, state(health).heard) == ("degraded", answered, False)
+    health.reached("home")
+    assert (state(health).word, state(health).last_success) == ("online", clock.now())
+    health.recalled["roof"] = answered
+    health.enter("roof")
+    assert state(health, "roof").last_success == answered
+
+
 @pytest.mark.parametrize(
     ("error", "word", "pauses"),
     [
