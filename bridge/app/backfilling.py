@@ -116,7 +116,8 @@ class Backfilling:
             refused = self._session.last_error
             if waited_s > BROKER_S or (refused and waited_s > REFUSED_S):
                 where = f"{self._configuration.mqtt.host}:{self._configuration.mqtt.port}"
-                raise NoBroker(f"cannot connect to the broker at {where}: {refused or 'it does not answer'}")
+                silent = f"cannot connect to the broker at {where}: it does not answer"
+                raise NoBroker(self._session.refusal or silent)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await ready.wait()

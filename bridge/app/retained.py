@@ -46,7 +46,7 @@ def publish_again(tx: Tx) -> None:
 
 
 def last_successes(tx: Tx, topics: Topics, accounts: Iterable[str]) -> Mapping[str, datetime]:
-    """When the vendors of these accounts answered last, as their `status` told before this run (at most a minute old)."""
+    """When these accounts' vendors answered last, as their `status` told before this run (a minute old at most)."""
     found: dict[str, datetime] = {}
     for account in accounts:
         body = tx.retained.get(topics.account(account, "status"))

@@ -23,6 +23,7 @@ from bridge.store.protocols import (
 )
 from bridge.store.sqlite.backfills import SqliteBackfills
 from bridge.store.sqlite.devices import SqliteDevices
+from bridge.store.sqlite.file import newest_version, too_new
 from bridge.store.sqlite.gaps import SqliteGaps
 from bridge.store.sqlite.journal import SqliteJournal
 from bridge.store.sqlite.tables import SqliteBudgets, SqliteDeadLetters, SqliteLocks, SqliteVault
@@ -106,6 +107,8 @@ def _archive(path: Path, db: sqlite3.Connection) -> Archive | None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if not version:
         return None
+    if version > newest_version():
+        raise Failure(too_new(path, version))
     names = [
         row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     ]

@@ -20,6 +20,8 @@ from pydantic import SecretStr, ValidationError
 from bridge.cli.failures import Failure, read_configuration
 from bridge.config import Configuration
 from bridge.mqtt.cancelling import heeding
+from bridge.mqtt.connection import code_of
+from bridge.mqtt.refusals import refusal
 from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.writing import guard_writing
 
@@ -87,7 +89,7 @@ class Line:
         aiomqtts_own = paho.on_publish
 
         def published(client_: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
-            self._reason = _number(reason)
+            self._reason = code_of(reason)
             aiomqtts_own(client_, data, mid, reason, properties)
 
         paho.on_publish = published
@@ -101,7 +103,7 @@ class Line:
         """Raises Failure that names the topic which the broker refuses, MqttError."""
         codes = await heeding(self._client.subscribe([(topic, 1) for topic in topics]))
         for topic, code in zip(topics, codes, strict=False):
-            if _number(code) >= REFUSED_FROM:
+            if code_of(code) >= REFUSED_FROM:
                 raise Failure(
                     f"the broker does not let this user subscribe to {topic} ({code}): see its access rules"
                 )
@@ -132,11 +134,11 @@ async def _connect(settings: MqttSettings, purpose: str) -> tuple[aiomqtt.Client
         return await _enter(settings, purpose, settings.protocol), settings.protocol
     except aiomqtt.MqttError as error:
         if settings.protocol == 4 or not _may_lack_mqtt_5(error):
-            raise Failure(_refusal(settings, error)) from None
+            raise Failure(refusal(settings, error)) from None
     try:
         return await _enter(settings, purpose, 4), 4
     except aiomqtt.MqttError as error:
-        raise Failure(_refusal(settings, error)) from None
+        raise Failure(refusal(settings, error)) from None
 
 
 async def _enter(settings: MqttSettings, purpose: str, protocol: int) -> aiomqtt.Client:
@@ -180,31 +182,4 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
 
 def _may_lack_mqtt_5(error: aiomqtt.MqttError) -> bool:
     """A broker without MQTT 5 says so, or says nothing at all."""
-    return _code(error) in NO_MQTT_5 or "timed out" in str(error)
-
-
-def _code(error: aiomqtt.MqttError) -> int | None:
-    rc = getattr(error, "rc", None)
-    return None if rc is None else _number(rc)
-
-
-def _number(reason: Any) -> int:
-    """paho gives ReasonCode objects or plain integers."""
-    return int(getattr(reason, "value", reason))
-
-
-def _refusal(settings: MqttSettings, error: aiomqtt.MqttError) -> str:
-    where = f"the broker at {settings.host}:{settings.port}"
-    if _code(error) in (4, 5, 0x86, 0x87):
-        who = f"the user {settings.username!r}" if settings.username else "a client without user and password"
-        return f"{where} refuses {who}: {_words(error)}"
-    if isinstance(error, aiomqtt.MqttCodeError):
-        return f"{where} refuses the connection: {_words(error)}"
-    return f"cannot connect to {where}: {_words(error)}"
-
-
-def _words(error: aiomqtt.MqttError) -> str:
-    rc = getattr(error, "rc", None)
-    if isinstance(rc, int) and error.args:
-        return str(error.args[0])
-    return str(error if rc is None else rc)
+    return code_of(getattr(error, "rc", None)) in NO_MQTT_5 or "timed out" in str(error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from bridge.cli.archive import opened, required
-from bridge.cli.failures import Failure, known_account, read_configuration
+from bridge.cli.archive import Archive, opened, required
+from bridge.cli.failures import Failure, Mistake, known_account, read_configuration
 from bridge.cli.tables import table
 from bridge.domain.quantity import duration_text
 from bridge.domain.text import dumps
@@ -35,6 +36,9 @@ def show_gaps(
                 "the state database is of an older version: run the gateway once, it brings it up to date"
             )
         rows = [row for name in accounts for row in archive.gaps.find(name, device, since, until)]
+        if device is not None and not rows and not _knows(archive, accounts, device):
+            whose = f"account {account!r} has no" if account is not None else "no account has a"
+            raise Mistake(f"{whose} device {device!r}: see `meterbridge devices`")
         rows = [row for row in rows if not is_night(row)]
     if as_json:
         click.echo(dumps([_document(row) for row in rows]).decode())
@@ -45,6 +49,10 @@ def show_gaps(
     head = ("device", "from", "to", "lasts", "state", "tries", "note")
     click.echo(table(head, [_cells(row) for row in rows]))
     return 0
+
+
+def _knows(archive: Archive, accounts: Sequence[str], device: str) -> bool:
+    return any(row.device == device for name in accounts for row in archive.devices.of_account(name))
 
 
 def _instant(option: str, text: str | None) -> int | None:

@@ -199,7 +199,7 @@ def ack_line(document: dict[str, Any]) -> str:
     parts = [click.style(f"{printable(status):13}", fg=colour, bold=document.get("final") is True)]
     if document.get("duplicate") is True:
         parts.append("(again: this id was used before)")
-    parts += [printable(str(document[name])) for name in ("code", "message") if document.get(name)]
+    parts += [_lines(str(document[name])) for name in ("code", "message") if document.get(name)]
     if document.get("vendor_code") not in (None, 0, "0"):
         parts.append(f"vendor code {printable(str(document['vendor_code']))}")
     if document.get("final") is not True or document.get("status") == "rejected":
@@ -207,6 +207,12 @@ def ack_line(document: dict[str, Any]) -> str:
     if document.get("result") is not None:
         parts.append(shortened(dumps(document["result"]).decode(), 2000))
     return f"{time.strftime('%H:%M:%S')}  {'  '.join(parts)}"
+
+
+def _lines(text: str) -> str:
+    """A refused configuration has a line for each mistake: each below the other, as `check` prints them."""
+    lines = [printable(line) for line in text.splitlines()]
+    return lines[0] if len(lines) == 1 else "".join(f"\n    {line}" for line in lines)
 
 
 def _explain_silence(exchange: Exchange, around: Around, wait_s: float) -> None:

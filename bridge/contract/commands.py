@@ -254,7 +254,9 @@ def _timeout_s(value: Json) -> float | None:
     if value is None:
         return None
     is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= MAX_TIMEOUT_S or float(value) == 0:  # 1e-400 is above 0, and a float of 0
+    if (
+        not is_number or not 0 < value <= MAX_TIMEOUT_S or float(value) == 0
+    ):  # 1e-400 is above 0, and a float of 0
         raise Rejection(
             "invalid_params", f"timeout_s: expected a number of seconds above 0, up to {MAX_TIMEOUT_S}"
         )

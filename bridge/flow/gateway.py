@@ -158,7 +158,7 @@ class GatewayExecutor:
                 shown[account] = {"request": own.request(), "explain": own.explain}
         return Preview("", "", explain=shown)
 
-    def _named(self, params: RefreshParams) -> Sequence[str]:
+    def _named(self, params: RefreshParams | GapsParams) -> Sequence[str]:
         return [params.account] if params.account else self._accounts()
 
     def _offer(self) -> dict[str, CommandSpec]:
@@ -186,7 +186,7 @@ class GatewayExecutor:
             spec("unlock", "Takes maintenance locks away.", LockParams),
             spec("diagnostics", "Versions, queues, budgets, accounts; no secret."),
             self._backfill.spec(),
-            spec("gaps", "The known holes in the series of the devices.", GapsParams),
+            spec("gaps", "The known holes in the series of the devices.", GapsParams, self._check_gaps),
         )
         return {offer.name: offer for offer in offers}
 
@@ -196,6 +196,15 @@ class GatewayExecutor:
         params: LockParams = order.params
         if params.account and params.device and self._roster.device(params.account, params.device) is None:
             raise Rejection("unknown_device", f"account {params.account!r} has no device {params.device!r}")
+
+    def _check_gaps(self, order: Order) -> None:
+        """That a device has no holes must not be said of one that is not there."""
+        self._check_account(order)
+        params: GapsParams = order.params
+        named = self._named(params)
+        if params.device and all(self._roster.device(name, params.device) is None for name in named):
+            whose = f"account {params.account!r} has no" if params.account else "no account has a"
+            raise Rejection("unknown_device", f"{whose} device {params.device!r}")
 
     def _check_account(self, order: Order) -> None:
         account = getattr(order.params, "account", None)
@@ -210,7 +219,7 @@ class GatewayExecutor:
             return Outcome(Status.FAILED, "invalid_params", "\n".join(error.problems))
 
     async def _do_gaps(self, params: GapsParams) -> Outcome:
-        accounts = [params.account] if params.account else self._accounts()
+        accounts = self._named(params)
         start, end = (
             unix_ms(parse_rfc3339(at)) if at is not None else None for at in (params.start, params.end)
         )

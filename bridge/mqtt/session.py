@@ -29,6 +29,7 @@ from bridge.mqtt.connection import WORDS, Connection, code_of, described, drop, 
 from bridge.mqtt.fast import FastClient
 from bridge.mqtt.incoming import Incoming, from_paho
 from bridge.mqtt.publisher import Publisher
+from bridge.mqtt.refusals import refusal
 from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.writing import guard_writing
 from bridge.ports import Clock, Rng
@@ -79,6 +80,8 @@ class Session:
         self.knows_mqtt5 = False  # whether this broker has ever spoken MQTT 5 to us, also before a restart
         self.reconnects = 0
         self.last_error = ""
+        self.refusal = ""
+        """Why there was no connection at the last try, with the broker and the user."""
         self.on_connected: Callable[[Connection], Awaitable[None]] = _nothing
         self.on_ready: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
@@ -340,6 +343,7 @@ class Session:
                 extra={"broker": f"{self._settings.host}:{self._settings.port}", "reason": text},
             )
         self.last_error = text
+        self.refusal = refusal(self._settings, error)
 
     def _fall_back(self, reason: str) -> None:
         """Never from a broker that has spoken MQTT 5 to us and is only slow: a clean 3.1.1 session would throw away

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,20 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     result = meterbridge("journal", "list", "-c", str(configuration(tmp_path)))
     assert result.exit_code == 1
     assert "cannot be read: file is not a database" in result.stderr
+
+
+def test_a_database_of_a_newer_version_is_told_with_its_file(tmp_path: Path) -> None:
+    """Its tables may mean something else."""
+    path, file = str(configuration(tmp_path)), stored(tmp_path, command("one"))
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version=9999")
+    looks: list[tuple[str, ...]] = [
+        ("journal", "list"), ("journal", "show", "one"), ("journal", "export"), ("gaps",), ("devices",),
+        ("deadletter", "list"), ("deadletter", "drop", "1"), ("diagnostics",), ("check",),
+    ]  # fmt: skip
+    for words in looks:
+        result = meterbridge(*words, "-c", path)
+        assert (result.exit_code, f"{file} is of a newer version (9999)" in result.stderr) == (1, True), words
 
 
 def test_looking_leaves_no_files_behind(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.store.protocols import GapRow, GapState, Tx
 from tests.cli.bench import configuration, meterbridge
-from tests.cli.shelf import AT_MS, stored
+from tests.cli.shelf import AT_MS, device, stored
 
 HOUR_MS = 3_600_000
 
@@ -63,3 +63,14 @@ def test_what_cannot_be_answered_says_why(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "--from: expected a time as in RFC 3339" in result.stderr
     assert meterbridge("gaps", "-c", path, "--account", "nobody").exit_code == 2
+
+
+def test_a_device_that_is_not_there_is_an_error_and_one_without_gaps_is_not(tmp_path: Path) -> None:
+    stored(tmp_path, device("A"), gap("GONE", 0, 6))
+    path = str(configuration(tmp_path))
+    assert meterbridge("gaps", "-c", path, "--device", "A").stdout == "no gaps\n"
+    assert meterbridge("gaps", "-c", path, "--device", "GONE").exit_code == 0
+    for words in ((), ("--json",), ("--account", "shop")):
+        result = meterbridge("gaps", "-c", path, "--device", "B", *words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "device 'B'" in result.stderr

@@ -68,6 +68,15 @@ def test_any_other_end_is_status_1(broker_port: int, base: str, status: str) -> 
     assert f"{status:13}  device_refused  no" in result.stdout
 
 
+def test_a_message_of_several_lines_is_shown_as_several_lines(broker_port: int, base: str) -> None:
+    answers = _finally("failed", code="invalid_params", message="c.yaml:3: no\nc.yaml:5:\x1b[2J neither")
+    with StandIn(broker_port, base, answers) as gateway:
+        gateway.retain("bridge/status", "online")
+        result = _send(broker_port, base, "shop/D1", "breaker", "state=off", "--id", "a1")
+    (line, *more) = result.stdout.split("invalid_params")[1].splitlines()
+    assert (line.strip(), more[:2]) == ("", ["    c.yaml:3: no", "    c.yaml:5:\ufffd[2J neither"])
+
+
 def test_json_prints_the_acknowledgements_as_they_are(broker_port: int, base: str) -> None:
     with StandIn(broker_port, base, _finally("succeeded")):
         result = _send(broker_port, base, "shop/D1", "breaker", "off", "--id", "a1", "--json")

@@ -248,6 +248,19 @@ def test_without_a_broker_nothing_is_read(
     assert cloud.asked() == []
 
 
+def test_a_broker_that_refuses_is_told_as_such(
+    cloud: Iammeter, broker: Broker, verb: Callable[[], Verb], gateway_of: Callable[[], Gateway]
+) -> None:
+    file = gateway_of().file
+    broker.stop()
+    broker.lines.append("allow_anonymous false")
+    broker.start()
+    failed = verb().run(file)
+    assert failed.wait(60) == 1, failed.tail()
+    assert "refuses a client without user and password: Not authorized" in failed.told
+    assert cloud.asked() == []
+
+
 def test_arguments_that_make_no_sense_are_refused_with_what_was_expected(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("accounts: []\n")

@@ -82,7 +82,7 @@ class DatabaseFile:
             db.execute("PRAGMA synchronous=NORMAL")  # each COMMIT is flushed by us
             db.execute("PRAGMA foreign_keys=ON")
             db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            migrate(db)
+            migrate(db, self._path)
         except BaseException:
             db.close()
             raise
@@ -99,19 +99,31 @@ class DatabaseFile:
         return aside
 
 
-def migrate(db: sqlite3.Connection) -> None:
+def newest_version() -> int:
+    """The version of the database that this meterbridge writes."""
+    return max(_scripts())
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
     """Runs the numbered files of `store/migrations` that this database has not seen, each in a transaction of its
-    own. Raises StoreError for a database from a newer version."""
+    own. Raises StoreError, which names `path`, for a database from a newer version."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    files = sorted(
-        (entry for entry in resources.files("bridge.store").joinpath("migrations").iterdir()),
-        key=lambda entry: entry.name,
-    )
-    scripts = {int(entry.name[:4]): entry.read_text() for entry in files if entry.name.endswith(".sql")}
+    scripts = _scripts()
     if version > max(scripts):
-        raise StoreError(
-            f"the state database is of a newer version ({version}); this one knows {max(scripts)}"
-        )
+        raise StoreError(too_new(path, version))
     for number in sorted(scripts):
         if number > version:
             db.executescript(f"BEGIN;\n{scripts[number]}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+def too_new(path: Path, version: int) -> str:
+    """What is said of a database that a newer meterbridge has written."""
+    return (
+        f"the state database {path} is of a newer version ({version}); this meterbridge knows {newest_version()}: "
+        "run the newer one, or name another file"
+    )
+
+
+def _scripts() -> dict[int, str]:
+    entries = resources.files("bridge.store").joinpath("migrations").iterdir()
+    return {int(entry.name[:4]): entry.read_text() for entry in entries if entry.name.endswith(".sql")}

@@ -397,6 +397,9 @@ async def test_gaps_can_be_asked_for_by_device_and_time(rig: Rig) -> None:
     assert await rig.known(start=clock_at(120), end=clock_at(145)) == []
     (*_, ack) = await rig.gateway.command("bridge/cmd/gaps", {"id": "x1", "account": "nobody"})
     assert (ack["status"], ack["code"]) == ("rejected", "invalid_params")
+    for more in ({}, {"account": "home"}):
+        (ack,) = await rig.gateway.command("bridge/cmd/gaps", {"device": "D99", **more})
+        assert (ack["status"], ack["code"]) == ("rejected", "unknown_device")
     (*_, ack) = await rig.gateway.command("bridge/cmd/gaps", {"id": "x2", "start": "yesterday"})
     assert (ack["status"], ack["code"]) == ("rejected", "invalid_params")
     (*_, ack) = await rig.gateway.command(

@@ -78,7 +78,11 @@ async def test_what_was_known_of_an_account_before_it_began_again_stays_known(
     answered = clock.now()
     await clock.advance(60)
     health.enter("home")
-    assert (state(health).word, state(health).last_success, state(health).heard) == ("degraded", answered, False)
+    assert (state(health).word, state(health).last_success, state(health).heard) == (
+        "degraded",
+        answered,
+        False,
+    )
     health.reached("home")
     assert (state(health).word, state(health).last_success) == ("online", clock.now())
     health.recalled["roof"] = answered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -190,7 +191,7 @@ async def test_database_of_a_newer_version_is_left_alone(path: Path):
     db.close()
     before = path.read_bytes()
     store = SqliteStore(path, 1000)
-    with pytest.raises(StoreError, match=r"newer version \(9999\)"):
+    with pytest.raises(StoreError, match=rf"{re.escape(str(path))} is of a newer version \(9999\)"):
         await store.open()
     with pytest.raises(StoreError):
         await store.run(lambda tx: None)
@@ -243,10 +244,10 @@ async def test_only_the_owner_may_read_the_state(path: Path):
 
 def test_migration_is_run_once_and_makes_what_the_tables_need(path: Path):
     db = sqlite3.connect(path, isolation_level=None)
-    migrate(db)
+    migrate(db, path)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     tables = db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-    migrate(db)
+    migrate(db, path)
     assert version >= 1
     assert db.execute("PRAGMA user_version").fetchone() == (version,)
     assert db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() == tables

@@ -190,7 +190,7 @@ def test_the_numbers_of_the_steps_go_on_over_the_change_of_their_table(tmp_path:
     for number in range(1, 5):
         db.execute("INSERT INTO journal_step (key, at_ms, state, note) VALUES (1, ?, 'final', '')", (number,))
     db.execute("DELETE FROM journal_step WHERE seq = 4")
-    migrate(db)
+    migrate(db, tmp_path)
     journal = SqliteJournal(db)
     journal.note_aside(JournalStep(9, "rejected", "no", "rejected", "expired", aside={"id": "x"}))
     assert [(row and row.id, step.seq, step.at_ms) for row, step in journal.history(0, 9)] == [
