@@ -87,7 +87,8 @@ def check(path: str, connect: bool) -> None:
 
     Prints all mistakes with file, line and column (exit status 2), or a summary: accounts, devices, and how many
     calls polling will make of what the vendors allow. With --connect the exit status is 1 if the broker or a vendor
-    does not take us. A gateway that runs is not disturbed, and the calls that it made are counted.
+    does not take us. The calls that a running gateway made are counted, but it does not count those made here, one or
+    two for each account.
 
     \b
     Examples:

@@ -22,6 +22,10 @@ class DeviceKind(StrEnum):
     METER = "meter"
 
 
+BY_MEDIUM = frozenset({DeviceKind.ELECTRICITY_METER, DeviceKind.WATER_METER, DeviceKind.METER})
+"""Kinds of which one says what the numbers of a meter are: called another one, it has none of the metrics it had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """One device as the vendor and the configuration describe it.

@@ -15,7 +15,7 @@ from bridge.contract import payloads
 from bridge.contract.publication import Class, Publication
 from bridge.contract.topics import Topics
 from bridge.domain.account import AccountPolicy
-from bridge.domain.device import Device, DeviceKind
+from bridge.domain.device import BY_MEDIUM, Device, DeviceKind
 from bridge.domain.observation import Value
 from bridge.domain.text import Json, dumps
 from bridge.domain.times import from_unix_ms, unix_ms
@@ -115,6 +115,8 @@ class Desk:
         """Merges a description; publishes `info` if it changed."""
         row = self.row(device.native_id)
         key = self.policy.account, device.native_id
+        if row.info is not None and device.metrics and row.info["kind"] != device.kind:
+            self._change_medium(row, device)
         known = self.told.get(key)
         if known is None or known[0] != device or known[1] is not row.info or known[2] is not self.policy:
             merged = merge_description(row.info, device, self.policy)
@@ -126,6 +128,20 @@ class Desk:
         elif self.tx.retained.holds(self._topic(row, "info")):
             return
         self.publish_info(row)
+
+    def _change_medium(self, row: DeviceRow, device: Device) -> None:
+        """What was the energy of an electricity meter is no number of a water meter: it goes, and nothing is kept of
+        it that a metric of the new kind could be compared with."""
+        if not {row.info["kind"], device.kind} <= BY_MEDIUM:
+            return
+        stays = frozenset(device.metrics)
+        for name in [name for name in row.metrics if name not in stays]:
+            for kept in (row.metrics, row.held, row.evented):
+                kept.pop(name, None)
+            if self.tx.retained.holds(topic := self._topic(row, f"state/{name}")):
+                clear(self.tx, RetainedRow(topic, self.policy.account, row.device, b""))
+        row.info = {**row.info, "metrics": [], "units": {}}
+        row.dirty = row.dirty or self.tx.retained.holds(self._topic(row, "state"))
 
     def _remember(self, key: tuple[str, str], told: Told) -> None:
         while len(self.told) >= TOLD_MOST:

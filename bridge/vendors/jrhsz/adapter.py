@@ -71,7 +71,7 @@ class JrhszAdapter:
         self._dates = DateStyle(kit.vault)
         self._api = JrhszApi(kit, settings, self._session, self._dates)
         self._codec = Codec(kit.policy, settings.zone(), settings.power_scale)
-        self._roll = Roll(self._api, self._codec, kit.clock)
+        self._roll = Roll(self._api, self._codec, kit.clock, kit.vault)
         self._wakes = Wakes(kit.vault, kit.clock)
         self._execution = Execution(self._api, self._codec, self._roll, self._wakes)
         self._sources = sources(settings.daily_type)

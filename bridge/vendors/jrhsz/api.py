@@ -43,12 +43,14 @@ ONE_LIMIT_FOR_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A good answer: its rows (objects only), how many entries it had, when it came."""
+    """A good answer: its rows (objects only), how many entries it had, when it came. `counts_none`: there are
+    none, and the platform says so."""
 
     code: int
     rows: Sequence[Row]
     entries: int
     received_at: datetime
+    counts_none: bool = False
 
 
 @dataclass(slots=True)
@@ -84,7 +86,8 @@ class JrhszApi:
             if answer.code == GOOD or (answer.code == DUPLICATE and effect is not None):
                 entries = rows_of(answer, query.endpoint)
                 rows = [row for row in entries if isinstance(row, dict)]
-                return Told(answer.code, rows, len(entries), received_at)
+                counts_none = not entries and answer.count == 0
+                return Told(answer.code, rows, len(entries), received_at, counts_none)
             await self._remedy(query, answer, token, asking, effect)
 
     async def pages(self, query: Query, lane: Lane) -> AsyncGenerator[Told, None]:

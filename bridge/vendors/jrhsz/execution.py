@@ -90,7 +90,7 @@ class Execution:
         return Outcome(Status.SENT, vendor_code=told.code)
 
     async def _refresh(self) -> Outcome:
-        walk = await self._roll.read()
+        walk = await self._roll.insist()
         devices = self._roll.describe(walk)
         seen = [one for meter in walk.meters.values() for one in self._roll.tell(meter)]
         return Outcome(

@@ -32,13 +32,13 @@ from bridge.vendors.jrhsz.wire import PAGE_SIZE, Query, Row
 @dataclass(frozen=True, slots=True)
 class _Place:
     """The next call: `page` of the `source` in the window that begins at `since`. `done` calls were made before.
-    `barred`: the account has no right to the camera records."""
+    `barred`: the sources to which the account has no right."""
 
     since: datetime
     source: int = 0
     page: int = 1
     done: int = 0
-    barred: bool = False
+    barred: frozenset[str] = frozenset()
 
     def as_json(self) -> Json:
         """For the cursor."""
@@ -47,7 +47,7 @@ class _Place:
             "source": self.source,
             "page": self.page,
             "done": self.done,
-            "barred": self.barred,
+            "barred": sorted(self.barred),
         }
 
 
@@ -91,7 +91,7 @@ class Past:
             told = await self._page(source, device, place, until)
             rows: Sequence[Observation] = ()
             if told is None:
-                place, ended = replace(place, barred=True), True
+                place, ended = replace(place, barred=place.barred | {source.key}), True
             else:
                 rows = () if told.rows == before else self._seen(source, device, told, place.since, until)
                 ended = told.entries != PAGE_SIZE or told.rows == before or place.page >= PAGES_MAX
@@ -108,16 +108,26 @@ class Past:
             )
 
     async def _page(self, source: Source, device: Device, place: _Place, until: datetime) -> Told | None:
-        """One page; None where the account has no right to it: it has no camera meters then."""
-        if source is CAMERA and place.barred:
+        """One page; None where the account has no right to what not every meter has: the readings themselves are there
+        all the same."""
+        if source.key in place.barred:
             return None
         query = source.query.given(tableNo=device.native_id)
         try:
             since, until = place.since - source.around, until + source.around
             return await self.api.page(query, since, until, place.page, Lane.HISTORY)
         except Refused as error:
-            if source is not CAMERA or not no_right(error):
+            if source not in (CAMERA, HOURLY) or not no_right(error):
                 raise
+            self.api.kit.log.warning(
+                "jrhsz.history_without",
+                extra={
+                    "account": device.account,
+                    "device": device.native_id,
+                    "endpoint": source.query.endpoint,
+                    "reason": error.message,
+                },
+            )
             return None
 
     def _seen(
@@ -156,7 +166,10 @@ def _place(period: Period, cursor: Json) -> _Place:
         return _Place(period.start)
     kept: dict[str, Any] = cursor
     since = from_unix_ms(int(kept["since_ms"]))
-    return _Place(since, int(kept["source"]), int(kept["page"]), int(kept["done"]), bool(kept["barred"]))
+    barred = kept["barred"]
+    if isinstance(barred, bool):  # of an older version, which knew no other one
+        barred = [CAMERA.key] if barred else []
+    return _Place(since, int(kept["source"]), int(kept["page"]), int(kept["done"]), frozenset(barred))
 
 
 def _time_of(one: Observation) -> datetime | None:

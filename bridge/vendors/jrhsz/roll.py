@@ -1,4 +1,8 @@
-"""The meters of the account, as the last walk over the inventory found them (page jrhsz 4.2)."""
+"""The meters of the account, as the last walk over the inventory found them (page jrhsz 4.2).
+
+Missing data are an empty list (Q3); but what empties an account clears everything that is retained of it. So where
+there were meters there are none when the platform counts 0, or when a second list without a word of it agrees.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,24 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from bridge.domain.device import Device, DeviceKind
+from bridge.domain.errors import Refused
 from bridge.domain.observation import Described, Observation
 from bridge.pace.limits import Lane
 from bridge.ports import Clock
+from bridge.vendorkit.spec import Vault
 from bridge.vendors.jrhsz.api import JrhszApi
 from bridge.vendors.jrhsz.codec import Codec, Meter, table_no_of
 from bridge.vendors.jrhsz.flight import SharedCall
 from bridge.vendors.jrhsz.wire import Query, Row
 
 FRESH_S = 60.0
+DOUBT_S = 600.0
+"""How much later the second list without meters must be."""
+
+ASKED_AGAIN_S = 10.0
+"""The same where somebody waits for the answer."""
+
+VAULT_KEY = "listed"
 INVENTORY = Query("meterList")
 
 
@@ -27,13 +40,20 @@ class Walk:
     at_s: float
 
 
+class DoubtedList(Refused):
+    """The platform lists no meters where it listed some before, and does not say that there are none."""
+
+
 @dataclass(slots=True)
 class Roll:
-    """Invariant: a meter that no walk has found has no kind, and its readings wait until one does."""
+    """Invariant: a meter that no walk has found has no kind, and its readings wait until one does. `_doubted_at`: when
+    the first of the empty lists came that are not believed (monotonic)."""
 
     api: JrhszApi
     codec: Codec
     clock: Clock
+    vault: Vault
+    _doubted_at: float | None = None
     _walk: Walk | None = None
     _told: Walk | None = None
     _described: dict[str, Device] = field(default_factory=dict)
@@ -45,6 +65,15 @@ class Roll:
     async def read(self) -> Walk:
         """A new walk, or the one that is under way. Raises VendorError."""
         return await self._shared.result()
+
+    async def insist(self) -> Walk:
+        """The same for who waits: an empty list is asked for again soon, and then believed."""
+        try:
+            return await self.read()
+        except DoubtedList:
+            await self.clock.sleep(ASKED_AGAIN_S)
+            self._doubted_at = self.clock.monotonic() - DOUBT_S
+            return await self.read()
 
     async def known(self) -> Walk:
         """The last walk; a new one if there was none. Raises VendorError."""
@@ -79,11 +108,31 @@ class Roll:
 
     async def _walked(self) -> Walk:
         meters: dict[str, Meter] = {}
+        any_listed = counts_none = False
         async with aclosing(self.api.pages(INVENTORY, Lane.INVENTORY)) as pages:
             async for told in pages:
+                counts_none = counts_none or told.counts_none
                 for row in told.rows:
                     meter = self.codec.meter(row, told.received_at)
+                    any_listed = any_listed or meter is not None
                     if meter is not None and self.codec.policy.exposes(meter.device.native_id):
                         meters[meter.device.native_id] = meter
+        await self._believe(any_listed, counts_none)
         self._walk = Walk(meters, self.clock.monotonic())
         return self._walk
+
+    async def _believe(self, any_listed: bool, counts_none: bool) -> None:
+        """Raises DoubtedList. Whether there were meters is kept over restarts."""
+        before = await self.vault.get(VAULT_KEY) is not None
+        if before and not any_listed and not counts_none:
+            now_s = self.clock.monotonic()
+            self._doubted_at = now_s if self._doubted_at is None else self._doubted_at
+            if now_s - self._doubted_at < DOUBT_S:
+                raise DoubtedList(
+                    "the platform lists no meters, where it listed some before: that is believed when it does so again "
+                    "ten minutes later",
+                    operation=INVENTORY.endpoint,
+                )
+        self._doubted_at = None
+        if before is not any_listed:
+            await self.vault.put(VAULT_KEY, True if any_listed else None)

@@ -48,11 +48,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The envelope of every answer. `data` is a string (login), a list, one object, or missing (Q3)."""
+    """The envelope of every answer. `data` is a string (login), a list, one object, or missing (Q3). `count`: what the
+    platform says there is, None where it does not; only a 0 is worth something (Q6)."""
 
     code: int
     message: str
     data: Json = field(repr=False)
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,13 @@ def answer_of(body: bytes, operation: str) -> Answer:
     if not isinstance(root, dict) or not isinstance(code, int):
         told = f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()[:16]}"
         raise BadReply(f"the answer cannot be read: {told}", operation=operation)
-    message = root.get("msg")
-    return Answer(code, message if isinstance(message, str) else "", root.get("data"))
+    message, count = root.get("msg"), number(root.get("totalCount"))
+    return Answer(
+        code,
+        message if isinstance(message, str) else "",
+        root.get("data"),
+        count if isinstance(count, int) else None,
+    )
 
 
 def rows_of(answer: Answer, operation: str) -> Sequence[Json]:

@@ -156,6 +156,33 @@ async def test_a_kind_that_becomes_known_changes_the_info(harness: Harness) -> N
     assert harness.docs("home/D1/telemetry")[0]["kind"] == "rtu"
 
 
+async def test_a_meter_whose_medium_changes_has_none_of_the_metrics_of_the_old_one(tmp_path: Path) -> None:
+    async with Harness(tmp_path, flat_metrics=True) as harness:
+        names = ("import_energy", "switch_state", "last_online")
+        await harness.take(Described(device("D1", kind=DeviceKind.ELECTRICITY_METER, metrics=names)))
+        at = "2026-01-01T00:00:00Z"
+        first = {"import_energy": 900, "switch_state": "on", "last_online": at}
+        await harness.take(harness.reading(first, 1))
+        await harness.clock.advance(2)
+        water = device(
+            "D1", kind=DeviceKind.WATER_METER, metrics=("water_volume", "valve_state", "last_online")
+        )
+        await harness.take(Described(water))
+        state = harness.retained()["home/D1/state"]
+        assert (state["kind"], state["metrics"]) == ("water_meter", {"last_online": at})
+        assert set(harness.retained()["home/D1/info"]["metrics"]) == set(water.metrics)
+        assert {topic for topic in topics(harness) if topic.startswith("home/D1/state/")} == {
+            "home/D1/state/last_online"
+        }
+        await harness.clock.advance(2)
+        await harness.take(harness.reading({"water_volume": 9, "valve_state": "open"}, 1))
+        assert harness.docs("home/D1/telemetry")[-1]["metrics"] == {"water_volume": 9, "valve_state": "open"}
+        assert harness.docs("home/D1/event") == []
+        before = len(harness.published("#"))
+        await harness.take(Described(water))
+        assert len(harness.published("#")) == before
+
+
 async def test_a_device_id_that_a_topic_forbids_is_percent_encoded(tmp_path: Path) -> None:
     async with Harness(tmp_path, devices=("A/1 +#",)) as harness:
         assert "home/A%2F1%20%2B%23/info" in topics(harness)

@@ -43,6 +43,11 @@ def rows(*data: Any) -> dict[str, Any]:
     return {"code": 200, "data": list(data), "msg": "操作成功", "totalCount": 1}
 
 
+def nothing(data: Any = None, **more: Any) -> dict[str, Any]:
+    """No rows, and no word of how many there are."""
+    return {"code": 200, "data": data, "msg": "操作成功", **more}
+
+
 def listed(table_no: str, type_code: Any = "11", **fields: Any) -> dict[str, Any]:
     """A row of 4.2."""
     row = {"project_code": "demo", "deviceId": f"D{table_no}", "deviceName": "m", "tableNo": table_no}

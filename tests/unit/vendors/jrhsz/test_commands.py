@@ -31,6 +31,7 @@ from tests.unit.vendors.jrhsz.bench import (
     Account,
     latest,
     listed,
+    nothing,
     rows,
 )
 
@@ -316,6 +317,14 @@ async def test_refreshing_the_inventory_reads_it_anew(account: Account) -> None:
     assert account.effect.count == 0
 
 
+async def test_who_asks_for_the_inventory_waits_for_the_second_empty_list(account: Account) -> None:
+    await account.know(listed(ENERGY))
+    account.cloud.will(nothing(), rows(listed(ENERGY)), nothing(), nothing())
+    assert (await account.run("refresh_inventory", device=None)).result == {"devices": 1}
+    assert (await account.run("refresh_inventory", device=None)).result == {"devices": 0}
+    assert account.clock.slept.count(10) == 2
+
+
 def record(table_no: str, reading: str, at: str, **fields: Any) -> dict[str, Any]:
     return {"tableNo": table_no, "reading": reading, "readTime": at} | fields
 
@@ -394,6 +403,16 @@ async def test_history_of_a_water_meter_has_pictures_and_no_right_to_them_is_no_
     account.cloud.will(NO_RIGHT, NO_RIGHT)
     with pytest.raises(Refused):
         await account.run("history", period, device=account.water())
+
+
+async def test_history_without_the_right_to_time_of_use_records_has_the_others(account: Account) -> None:
+    meter = account.device(tableType="11")
+    account.cloud.will(rows(record(ENERGY, "1", "2023-06-01 12:00:00")), rows(), NO_RIGHT, NO_RIGHT)
+    account.cloud.will(rows(record(ENERGY, "2", "2023-07-02 12:00:00")), rows())
+    period = {"start": "2023-06-01", "end": "2023-07-03"}
+    outcome = await account.run("history", period, device=meter)
+    assert (outcome.status, outcome.result) == (Status.SUCCEEDED, {"records": 2})
+    assert account.cloud.words.count("peaksValleysRead") == 2  # with a new token once more, then never again
 
 
 def test_a_period_must_not_end_before_it_starts(account: Account) -> None:

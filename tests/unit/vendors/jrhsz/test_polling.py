@@ -29,6 +29,7 @@ from tests.unit.vendors.jrhsz.bench import (
     FakeVault,
     latest,
     listed,
+    nothing,
     rows,
 )
 from tests.unit.vendors.jrhsz.bench import (
@@ -80,6 +81,36 @@ async def test_the_inventory_is_read_page_by_page_until_one_is_not_full(account:
     assert len(await account.adapter.inventory()) == 2000
     assert account.cloud.bodies("meterList") == [{"pageNo": page, "pageSize": 1000} for page in (1, 2, 3)]
     assert account.gate.calls[1][1] is Lane.INVENTORY
+
+
+@pytest.mark.parametrize(
+    "empty", [nothing(), nothing([]), nothing(""), nothing([], totalCount=52), nothing([{}])]
+)
+async def test_an_account_has_no_meters_only_when_a_second_list_agrees(
+    make: Callable[..., Account], account: Account, empty: Any
+) -> None:
+    await account.know(listed(ENERGY))
+    again = make(vault=account.vault)
+    again.cloud.will(empty, empty, empty, empty)
+    for wait_s in (0, 599):
+        again.clock.seconds += wait_s
+        with pytest.raises(Refused, match="lists no meters"):
+            await again.adapter.inventory()
+    again.clock.seconds += 1
+    assert await again.adapter.inventory() == []
+    assert await again.adapter.inventory() == []
+    await again.know(listed(ENERGY))
+    again.cloud.will(empty)
+    with pytest.raises(Refused, match="lists no meters"):
+        await again.adapter.inventory()
+    again.cloud.will(rows(latest(ENERGY, "5", "2023-07-14 10:00:00")))
+    assert [type(one) for one in await again.poll("readings")] == [Reading]
+
+
+async def test_an_account_of_which_the_platform_counts_no_meters_is_empty(account: Account) -> None:
+    await account.know(listed(ENERGY))
+    account.cloud.will(nothing([], totalCount="0"))
+    assert await account.adapter.inventory() == []
 
 
 async def test_a_platform_that_ignores_page_numbers_is_not_asked_for_ever(account: Account) -> None:
