@@ -165,10 +165,12 @@ class Batch:
 
     `body_key` identifies the message they came from where the vendor gives neither id nor time: a batch with the
     same key within `body_window_s` is the same message and is taken as done. `next_in_s` lets a poll say when
-    asking again makes sense (None: as planned).
+    asking again makes sense (None: as planned). `asked` False: it is no word of the vendor, who was not asked or did
+    not answer.
     """
 
     observations: Sequence[Observation]
     body_key: str | None = None
     body_window_s: float = 0.0
     next_in_s: float | None = None
+    asked: bool = True

@@ -141,7 +141,7 @@ class Poller:
             spoke = False
             async for batch in self.adapter.poll(task):
                 await self.intake.take(self.account, [batch])
-                spoke = spoke or bool(batch.observations)
+                spoke = spoke or (batch.asked and bool(batch.observations))
                 next_in_s = batch.next_in_s if batch.next_in_s is not None else next_in_s
             self.hearing.done(task, self.clock.monotonic())
             if spoke:

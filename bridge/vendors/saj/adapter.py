@@ -17,6 +17,7 @@ from bridge.vendorkit.spec import Kit
 from bridge.vendors.saj.api import Request, SajApi
 from bridge.vendors.saj.auth import Auth
 from bridge.vendors.saj.commands import MANAGEMENT, account_commands, device_commands, request_of
+from bridge.vendors.saj.faults import VendorFault
 from bridge.vendors.saj.inventory import Inventory
 from bridge.vendors.saj.lists import Lists
 from bridge.vendors.saj.management import Execution
@@ -32,6 +33,9 @@ from bridge.vendors.saj.throttle import Throttle
 
 LIST_CHECK_S = 60.0
 """How soon what an inventory saw of the plants' status is told."""
+
+PLANTS = "plants"
+"""The task of the plants' status, which mostly tells what an inventory saw."""
 
 _PLANNED_SHARE = 0.8
 
@@ -87,13 +91,14 @@ class SajAdapter:
             return []
         look_s = min(LIST_CHECK_S, self._settings.list_poll)
         listed = {REQUESTS: look_s / self._settings.list_poll}
-        tasks = [PollTask("plants", look_s, listed, lane="inventory")]
+        tasks = [PollTask(PLANTS, look_s, listed, lane="inventory")]
         for device in devices:
             tasks += self._tasks_of(device)
         return self._throttle.stretched(tasks, _PLANNED_SHARE)
 
     async def poll(self, task: PollTask) -> AsyncIterator[Batch]:
-        """One run of a task; one that the vendor cannot serve now is asked for less and less often."""
+        """One run of a task; one that the vendor cannot serve now is asked for less and less often. While it serves the
+        others, that is no fault of the account."""
         wait_s = self._patience.wait_s(task.key)
         if wait_s > 0:
             yield self._reader.unread(task, wait_s)
@@ -102,12 +107,15 @@ class SajAdapter:
             async for batch in self._run(task):
                 yield batch
         except (LostAnswer, Refused) as error:
+            is_alone = isinstance(error, VendorFault) and self._patience.is_alone(task.key)
             if self._patience.failed(task.key, error):
                 self._kit.log.warning("saj.not_served", extra={"task": task.key, "reason": error.message})
-            if isinstance(error, Refused):
+            if isinstance(error, Refused) or is_alone:
                 yield self._reader.unread(task, self._patience.wait_s(task.key))
+            if is_alone:
+                return
             raise
-        self._patience.succeeded(task.key)
+        self._patience.succeeded(task.key, asked=task.key != PLANTS)
 
     async def execute(self, order: Order, effect: Effect) -> Outcome:
         """As the port says."""
@@ -159,7 +167,7 @@ class SajAdapter:
     async def _run(self, task: PollTask) -> AsyncIterator[Batch]:
         kind, _, whose = task.key.partition(":")
         device_id, _, plant_id = whose.partition(":")
-        if kind == "plants":
+        if kind == PLANTS:
             async for batch in self._reader.plants():
                 yield batch
         elif kind == "plant":

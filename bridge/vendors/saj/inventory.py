@@ -42,14 +42,23 @@ class Inventory:
     _round: set[str] = field(default_factory=set)
 
     async def devices(self, lane: Lane, *, anew: bool = False) -> list[Device]:
-        """Every plant and every inverter, each id once; plants come first. `anew`: also the master data, of whatever
-        age those are that were read last."""
+        """Every plant and every inverter, each id once; plants come first. Of several plants that name an inverter the
+        first one whose list is of now has it. `anew`: also the master data, of whatever age those are that were read
+        last."""
         plants = await self.plants(lane)
         devices = {plant.id: await self._plant(plant, lane, anew=anew) for plant in plants}
         plant_ids = list(devices)
+        now: list[Device] = []
+        before: list[Device] = []
         for plant_id in plant_ids:
-            for one in await self._inverters(plant_id, plant_ids, lane):
-                devices.setdefault(one.key, codec.inverter_device(one, plant_id, self.kit.policy))
+            inverters, is_of_now = await self._inverters(plant_id, plant_ids, lane)
+            found = [codec.inverter_device(one, plant_id, self.kit.policy) for one in inverters]
+            if is_of_now:
+                now += found
+            else:
+                before += found
+        for device in (*now, *before):
+            devices.setdefault(device.native_id, device)
         self._round.clear()
         return list(devices.values())
 
@@ -123,24 +132,26 @@ class Inventory:
             self._details[plant_id] = kept if isinstance(kept, dict) else {}
         return self._details[plant_id]
 
-    async def _inverters(self, plant_id: str, plant_ids: Collection[str], lane: Lane) -> list[Inverter]:
-        """The inverters of a plant; those of before where their list is not to be had, or doubted. One that bears the
-        id of a plant goes by another key."""
-        rows = await self._rows(plant_id, lane)
+    async def _inverters(
+        self, plant_id: str, plant_ids: Collection[str], lane: Lane
+    ) -> tuple[list[Inverter], bool]:
+        """The inverters of a plant, and whether that is of now: where their list is not to be had, or doubted, it is
+        that of before. One that bears the id of a plant goes by another key."""
+        rows, is_of_now = await self._rows(plant_id, lane)
         found = [
             replace(one, key=f"inverter-{one.device_id}") if one.key in plant_ids else one
             for one in codec.inverters_of(rows, await self.zone(plant_id))
         ]
         self.notes.list_inverters(found)
-        return found
+        return found, is_of_now
 
-    async def _rows(self, plant_id: str, lane: Lane) -> Sequence[Row]:
+    async def _rows(self, plant_id: str, lane: Lane) -> tuple[Sequence[Row], bool]:
         """A plant that the vendor cannot list again and again does not hold up the others for ever; nor do very many
         plants: an inventory that was cut off by a limit goes on where it was."""
         key = f"devices:{plant_id}"
         known = await self.lists.known(key)
         if key in self._round and lane is not Lane.COMMAND:
-            return known
+            return known, True
         try:
             found = await self.lists.believed(
                 key,
@@ -156,10 +167,10 @@ class Inventory:
             self.kit.log.warning(
                 "saj.plant_without_device_list", extra={"plant": plant_id, "reason": error.message}
             )
-            return known
+            return known, False
         self._faults.pop(plant_id, None)
         self._round.add(key)
-        return known if found is None else found
+        return (known, False) if found is None else (found, True)
 
 
 async def all_pages(fetch: Callable[[int], Awaitable[Page]], id_field: str) -> list[Row]:

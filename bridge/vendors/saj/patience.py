@@ -1,4 +1,4 @@
-"""How long a task that the vendor cannot serve is left alone (page saj, section 5). Pure."""
+"""How long a task that the vendor cannot serve is left alone, and whether only that one (page saj, section 5). Pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class Patience:
     monotonic: Callable[[], float]
     _until: dict[str, float] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
+    _served: int = 0
+    _served_before: dict[str, int] = field(default_factory=dict)
+    """How often the vendor had served a task when it last failed at this one."""
 
     def wait_s(self, key: str) -> float:
         """Seconds until the task may be tried again, 0 if it may now."""
@@ -35,11 +38,18 @@ class Patience:
         else:
             return False
         failures = self._failures.get(key, 0)
+        self._served_before[key] = self._served
         self._failures[key] = failures + 1
         self._until[key] = self.monotonic() + min(most_s, first_s * 2.0 ** min(10, failures))
         return failures == 0
 
-    def succeeded(self, key: str) -> None:
-        """The task was served."""
+    def is_alone(self, key: str) -> bool:
+        """Whether the vendor served other tasks since it failed at this one: then it is this one that it cannot."""
+        return self._served > self._served_before.get(key, self._served)
+
+    def succeeded(self, key: str, *, asked: bool) -> None:
+        """The task is done. `asked`: by an answer of the vendor."""
+        self._served += asked
+        self._served_before.pop(key, None)
         self._failures.pop(key, None)
         self._until.pop(key, None)

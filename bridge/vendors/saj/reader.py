@@ -98,7 +98,7 @@ class Reader:
         if not task.key.startswith(f"{LATEST}:"):
             return Batch((), next_in_s=wait_s or None)
         alive = self._alive(task.devices[0], self.kit.clock.now())
-        return Batch([alive], next_in_s=min(wait_s, task.interval_s) or None)
+        return Batch([alive], next_in_s=min(wait_s, task.interval_s) or None, asked=False)
 
     def _alive(self, key: str, now: datetime) -> Availability:
         fresh = self.notes.is_fresh(key, now, self.settings.stale_after)

@@ -33,6 +33,7 @@ class Vendor:
         self.wanted_s = 0.0
         self.next_in_s: float | None = None
         self.pushed = False
+        self.asks = True
         self.devices: tuple[str, ...] = ("D1",)
 
     async def inventory(self) -> Any:
@@ -51,7 +52,8 @@ class Vendor:
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
-        yield Batch([self.harness.reading({"voltage": len(self.reads)})], next_in_s=self.next_in_s)
+        reading = self.harness.reading({"voltage": len(self.reads)})
+        yield Batch([reading], next_in_s=self.next_in_s, asked=self.asks)
 
 
 @pytest.fixture
@@ -89,6 +91,18 @@ async def test_a_poll_can_say_when_asking_again_makes_sense(harness: Harness, ve
     poller(harness, vendor)
     await harness.advance(65)
     assert len(vendor.reads) == 4
+
+
+async def test_what_is_no_word_of_the_vendor_says_nothing_of_the_account(
+    harness: Harness, vendor: Vendor
+) -> None:
+    harness.health.enter("home")
+    vendor.asks = False
+    poller(harness, vendor)
+    await harness.advance(65)
+    state = harness.health.state("home")
+    assert state is not None
+    assert (state.word, state.last_success, len(vendor.reads)) == ("degraded", None, 2)
 
 
 async def test_what_the_limits_do_not_allow_is_stretched_and_told(harness: Harness, vendor: Vendor) -> None:

@@ -86,6 +86,22 @@ async def test_master_data_are_read_once_a_day_also_over_restarts(account: Accou
     await account.adapter.inventory()
 
 
+async def test_an_inverter_that_moved_is_that_of_the_plant_which_lists_it_now(account: Account) -> None:
+    """Also while the list of the plant that it left, which is empty now, is doubted."""
+    other = {"plant_id": 20000002, "name": "Other plant", "status": 1}
+    mine = {"device_id": int(DEVICE_ID), "device_sn": SERIAL}
+    account.cloud.rules = {
+        "plant/list": lambda _: plants(ONE, other),
+        "plant/details": lambda _: good(DETAILS),
+    }
+    account.cloud.will("device/list", devices(mine), devices())
+    *_, inverter = await account.adapter.inventory()
+    assert (inverter.native_id, inverter.parent) == (SERIAL, PLANT)
+    account.cloud.will("device/list", good({"devices": []}), devices(mine))
+    *_, inverter = await account.adapter.inventory()
+    assert (inverter.native_id, inverter.parent) == (SERIAL, "20000002")
+
+
 @pytest.mark.parametrize("nothing", [{"error_code": 0}, good(None), good({})])
 async def test_an_answer_without_master_data_does_not_take_those_of_before_away(
     account: Account, nothing: dict[str, Any]
@@ -498,6 +514,27 @@ async def _is_patient(account: Account, unknown: int) -> None:
     assert batch.next_in_s == 1200
     account.clock.seconds += 1200
     assert await account.poll(OVERVIEW)
+
+
+async def test_one_inverter_that_the_vendor_cannot_serve_is_no_fault_of_the_account(account: Account) -> None:
+    account.cloud.will("device/inverter/datasigns", bad(10001), bad(10001), bad(10001), body("latest"))
+    account.cloud.will("plant/data", body("plant_data"))
+    account.cloud.will("plant/list", plants(ONE))
+    await account.poll("plants")
+    with pytest.raises(LostAnswer):
+        await account.poll(LATEST)  # nothing else was served yet: it may be the account
+    account.clock.seconds += 30
+    await account.poll("plants")  # asks nobody
+    with pytest.raises(LostAnswer):
+        await account.poll(LATEST)
+    await account.poll(OVERVIEW)
+    account.clock.seconds += 60
+    (batch,) = await account.batches(LATEST)
+    assert [(type(one), batch.asked, batch.next_in_s) for one in batch.observations] == [
+        (Availability, False, 120)
+    ]
+    account.clock.seconds += 120
+    assert Reading in {type(one) for one in await account.poll(LATEST)}
 
 
 async def test_a_lost_answer_makes_no_pause_of_its_own(account: Account) -> None:
