@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from bridge.config.mistakes import suggestion
 from bridge.domain.quantity import duration_text
@@ -41,6 +44,55 @@ def limit_mistakes(settings: AccountSettings, spec: VendorSpec) -> list[LimitMis
         elif not settings.limits_unsafe and (window := _exceeded(limits[name], rate)) is not None:
             mistakes.append(LimitMistake(name, _above(limits[name], window), known=True))
     return mistakes
+
+
+def sure_limit_mistakes(
+    value: Mapping[str, object], spec: VendorSpec, context: Mapping[str, object]
+) -> list[LimitMistake]:
+    """The same of an account that has other mistakes, as it stands in the file: what is wrong whatever is meant by
+    the keys that cannot be read."""
+    known, unclear = _readable(spec.settings, value, context)
+    # a key that cannot be read may be there or not: what holds both ways is sure
+    both = [
+        limit_mistakes(spec.settings.model_construct(**known, **dict.fromkeys(unclear, meant)), spec)
+        for meant in (None, True)
+    ]
+    others = {(mistake.name, mistake.known) for mistake in both[1]}
+    return [mistake for mistake in both[0] if (mistake.name, mistake.known) in others]
+
+
+def _readable(
+    model: type[AccountSettings], value: Mapping[str, object], context: Mapping[str, object]
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields that can be read each for itself, or are not written, and the names of the others."""
+    known: dict[str, Any] = {}
+    unclear = []
+    for name, field in model.model_fields.items():
+        if name == "limits":
+            known[name] = _rates(value.get(name))
+        elif name in value:
+            kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            try:
+                known[name] = TypeAdapter(kind).validate_python(value[name], context=dict(context))
+            except ValidationError:
+                unclear.append(name)
+        elif field.is_required():
+            unclear.append(name)
+        else:
+            known[name] = field.get_default(call_default_factory=True)
+    return known, unclear
+
+
+def _rates(written: object) -> dict[str, str]:
+    """The overrides that are rates; the others have been told of."""
+    rates = {}
+    for name, text in written.items() if isinstance(written, dict) else ():
+        try:
+            AccountSettings.rate(text)
+        except (ValueError, TypeError):
+            continue
+        rates[name] = text
+    return rates
 
 
 def _overridden(limit: Limit, text: str | None) -> Limit:

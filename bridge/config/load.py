@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bridge.config import yamltree
-from bridge.config.limits import limit_mistakes
+from bridge.config.limits import LimitMistake, limit_mistakes, sure_limit_mistakes
 from bridge.config.mistakes import between_keys, mistakes_of, rest_of, shown, suggestion
 from bridge.config.model import Configuration, Sections
 from bridge.config.references import References
@@ -84,6 +84,10 @@ class _Reading:
     accounts: list[AccountSettings] = field(default_factory=list)
     lines_of_ids: dict[str, tuple[int, int]] = field(default_factory=dict)
 
+    @property
+    def _context(self) -> dict[str, object]:
+        return {FOLDER: self.path.absolute().parent}
+
     def configuration(self) -> Configuration | None:
         """The configuration as far as it can be made; it is good only if no mistake was added."""
         sections = self._validated(Sections, self.root)
@@ -116,15 +120,16 @@ class _Reading:
             self._unknown_vendor(node, vendor, above)
             return
         settings = self._validated(spec.settings, node, above)
-        if settings is None:
-            return
-        self.accounts.append(settings)
-        self._check_limits(settings, spec, node.entries.get("limits"), (*above, "limits"))
+        if settings is not None:
+            self.accounts.append(settings)
+            mistakes = limit_mistakes(settings, spec)
+        else:
+            value = {key: yamltree.value_of(part) for key, part in node.entries.items()}
+            mistakes = sure_limit_mistakes(value, spec, self._context)
+        self._tell_limits(mistakes, node.entries.get("limits"), (*above, "limits"))
 
-    def _check_limits(
-        self, settings: AccountSettings, spec: VendorSpec, node: Node | None, above: yamltree.Path
-    ) -> None:
-        for name, text, known in limit_mistakes(settings, spec):
+    def _tell_limits(self, mistakes: list[LimitMistake], node: Node | None, above: yamltree.Path) -> None:
+        for name, text, known in mistakes:
             if isinstance(node, yamltree.Mapping) and isinstance(rate := node.entries[name], Scalar):
                 mark = rate.mark if known else node.keys[name]
                 found = shown(rate) if known else ""
@@ -151,7 +156,7 @@ class _Reading:
             self.mistakes.append(Mistake(account.mark, ("accounts", index, "id"), text))
 
     def _validated(self, model: type[Model], node: Node, above: yamltree.Path = ()) -> Model | None:
-        context = {FOLDER: self.path.absolute().parent}
+        context = self._context
         try:
             return model.model_validate(yamltree.value_of(node), context=context)
         except ValidationError as error:

@@ -252,10 +252,10 @@ def observed(
     received_at: datetime,
     origin: Origin,
     policy: AccountPolicy,
-    stale_after_s: float,
+    *,
+    online: bool,
 ) -> list[Observation]:
     """Everything that the latest sample of a meter says: record, availability, description."""
-    online = is_fresh(taken, received_at, stale_after_s)
     return [
         *reading(sn, taken, received_at, origin, policy),
         available(sn, online=online, received_at=received_at, origin=origin),

@@ -49,6 +49,10 @@ class Execution:
     async def _refresh_inventory(self) -> Outcome:
         found = await self.inventory.read(Lane.COMMAND)
         mine = [device for device in found if self.kit.policy.exposes(device.native_id)]
+        for device in mine:
+            self.latest.notes.well(
+                device.native_id
+            )  # it is in the account now, and somebody wants to see that
         return Outcome(
             Status.SUCCEEDED,
             result={"devices": len(mine)},
@@ -59,7 +63,10 @@ class Execution:
         sn, policy = device.native_id, self.kit.policy
         self.api.refuse_waiting(self.latest.ask(sn), Lane.READ)
         sample, at = await self.latest.read(sn, Lane.READ)
-        seen = codec.observed(sn, sample, at, Origin.COMMAND, policy, self.settings.stale_after)
+        notes, stale_s = self.latest.notes, self.settings.stale_after
+        notes.well(sn)
+        online = codec.is_fresh(sample, at, stale_s) or notes.is_there(sn, at, stale_s)
+        seen = codec.observed(sn, sample, at, Origin.COMMAND, policy, online=online)
         if not sample.measured.metrics:
             return Outcome(
                 Status.FAILED, "device_offline", "the cloud has no data of this meter yet", observations=seen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bridge.vendors.iammeter.codec import Sample
 from bridge.vendors.iammeter.settings import DAY_S, HOUR_S
@@ -59,9 +59,10 @@ class Notes:
         """The UTC offset of the meter's site as last seen."""
         return self._offsets.get(sn)
 
-    def newest(self, sn: str) -> datetime | None:
-        """The time of the meter's newest sample."""
-        return self._newest.get(sn)
+    def is_there(self, sn: str, at: datetime, stale_after_s: float) -> bool:
+        """Whether the meter's newest sample is young enough. The one that came last may be an older one."""
+        newest = self._newest.get(sn)
+        return newest is not None and at - newest <= timedelta(seconds=stale_after_s)
 
     def only_basic(self, operation: str, sn: str) -> None:
         """The advanced form of this operation cannot be had for the meter: the basic one is asked for, and the advanced

@@ -7,6 +7,7 @@ a meter whose limit is used up holds nobody else up.
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -41,7 +42,12 @@ _WHOLE_WINDOW = 0.802
 """What one run of `metersdata` counts in the plan. The planner leaves a fifth of a shared window to commands; no
 command uses this one, so all of it may be planned."""
 
+_LOOK_AGAIN_S = HOUR_S + SLACK_S
+"""How soon it is looked whether a meter that rests still does: a command that reads it ends that."""
+
 _SPREAD_S = 5.0
+_CLOCKS_CHANGED = timedelta(hours=4, minutes=10)
+_SPREAD_OFFSETS_S = 600
 _ZONE_RETRY_S = 60.0
 _OUT_S = DAY_S
 _SITE_DAYS = timedelta(days=1)
@@ -155,7 +161,7 @@ class Polling:
 
     async def _meter(self, sn: str) -> AsyncIterator[Batch]:
         if (idle_s := self._idle_s(sn, self._latest.ask(sn))) > 0:
-            yield Batch([], next_in_s=idle_s)
+            yield Batch([], next_in_s=min(_LOOK_AGAIN_S, idle_s))
             return
         try:
             sample, received_at = await self._latest.read(sn, Lane.POLL)
@@ -166,7 +172,8 @@ class Polling:
         yield Batch([*self._observed(sn, sample, received_at), *self._of_sites(received_at)])
 
     async def _offset(self, sn: str) -> AsyncIterator[Batch]:
-        """Phases and UTC offset only: what the meter measures comes with all the others."""
+        """Phases and UTC offset only: what the meter measures comes with all the others. Clocks are changed in the
+        first hours of a day, so the next look is after those: a changed offset is known when the day begins."""
         ask = requests.latest(sn, advanced=False, shared=self._settings.share_latest_budget)
         if (idle_s := self._idle_s(sn, ask)) > 0:
             yield Batch([], next_in_s=idle_s)
@@ -181,21 +188,33 @@ class Polling:
         except Refused as error:
             yield self._unknown(sn, error)
             return
-        yield Batch(codec.described(sn, sample, self._policy))
+        yield Batch(codec.described(sn, sample, self._policy), next_in_s=self._next_offset_s(sn))
+
+    def _next_offset_s(self, sn: str) -> float | None:
+        offset_min = self._notes.offset_min(sn)
+        if offset_min is None:
+            return None
+        local = self._now() + timedelta(minutes=offset_min)
+        spread = timedelta(seconds=zlib.crc32(sn.encode()) % _SPREAD_OFFSETS_S)
+        since_then = (
+            local - local.replace(hour=0, minute=0, second=0, microsecond=0) - _CLOCKS_CHANGED - spread
+        )
+        return (-since_then.total_seconds()) % DAY_S or DAY_S
 
     def _idle_s(self, sn: str, ask: Ask) -> float:
         wait_s = self._api.wait_s(ask, Lane.POLL)
         return max(self._notes.rest_s(sn), wait_s + SLACK_S if wait_s > 0 else 0.0)
 
     def _unknown(self, sn: str, error: Refused) -> Batch:
-        """A meter that the account does not have (any more) is asked for once a day. Raises any other refusal."""
+        """A meter that the account does not have (any more) is asked for once a day, if no command finds it meanwhile.
+        Raises any other refusal."""
         if error.code != UNKNOWN_METER:
             self._notes.refused(sn)
             raise error
         self._notes.rest(sn, DAY_S)
         self._log.warning("meter.unknown", extra={"account": self._policy.account, "reason": error.message})
         away = codec.available(sn, online=False, received_at=self._now(), origin=Origin.POLL)
-        return Batch([away], next_in_s=DAY_S)
+        return Batch([away], next_in_s=_LOOK_AGAIN_S)
 
     def _observed(self, sn: str, sample: Sample | None, received_at: datetime) -> list[Observation]:
         if sample is None:
@@ -203,8 +222,9 @@ class Polling:
         self._notes.sampled(sn, sample)
         if sample.measured.unusable:
             self._log.warning("meter.short_rows", extra={"account": self._policy.account, "device": sn})
-        stale_s = self._settings.stale_after
-        return codec.observed(sn, sample, received_at, Origin.POLL, self._policy, stale_s)
+        online = codec.is_fresh(sample, received_at, self._settings.stale_after)
+        online = online or self._is_there(sn, received_at)
+        return codec.observed(sn, sample, received_at, Origin.POLL, self._policy, online=online)
 
     def _silent(self, sn: str, received_at: datetime) -> Observation:
         """A meter that the common answer leaves out: only its last sample tells whether it is there."""
@@ -212,8 +232,7 @@ class Polling:
         return codec.available(sn, online=online, received_at=received_at, origin=Origin.POLL)
 
     def _is_there(self, sn: str, at: datetime) -> bool:
-        newest = self._notes.newest(sn)
-        return newest is not None and at - newest <= timedelta(seconds=self._settings.stale_after)
+        return self._notes.is_there(sn, at, self._settings.stale_after)
 
     def _of_sites(self, received_at: datetime) -> list[Observation]:
         """A site is on line while any of its meters is."""

@@ -135,6 +135,49 @@ accounts:
     ]
 
 
+def test_limits_are_checked_also_where_the_account_has_other_mistakes(refused):
+    text = """\
+accounts:
+- id: a
+  vendor: acme
+  poll: often
+  limits:
+    calls: 5/1s
+    logins: rarely
+    call: 1/1s
+"""
+    assert [line.split(": ")[1] for line in refused(text)] == [
+        "accounts[0].app_key", "accounts[0].poll", "accounts[0].limits.calls", "accounts[0].limits.logins",
+        "accounts[0].limits.call",
+    ]  # fmt: skip
+    unsafe = text.replace("poll: often", "limits_unsafe: maybe")
+    assert [line.split(": ")[1] for line in refused(unsafe)] == [
+        "accounts[0].app_key", "accounts[0].limits_unsafe", "accounts[0].limits.logins", "accounts[0].limits.call",
+    ]  # fmt: skip
+    assert "limits.calls" not in "".join(refused(unsafe.replace("maybe", "true")))
+
+
+def test_whether_a_limit_exists_is_not_guessed_from_a_key_that_cannot_be_read(tmp_path):
+    file = tmp_path / "config.yaml"
+
+    def told(account: str) -> str:
+        file.write_text(f"accounts: [{{id: a, poll: never, {account}}}]")
+        with pytest.raises(ConfigError) as refused:
+            load(file, VENDORS, {})
+        return str(refused.value)
+
+    data = "data: {base_url: 'http://h', company_no: '1', api_key: k}"
+    for control in ("5", "{base_url: 5}"):
+        assert "limits.control" not in told(
+            f"vendor: iotmeter, {data}, control: {control}, limits: {{control: 1/1s}}"
+        )
+    assert "limits.control: expected the name" in told(f"vendor: iotmeter, {data}, limits: {{control: 1/1s}}")
+    latest = "vendor: iammeter, token: t, limits: {meterdata2: 13/1h}"
+    assert "limits.meterdata2: expected at most 12/1h" in told(f"{latest}, share_latest_budget: false")
+    assert "limits.meterdata2: expected the name" in told(f"{latest}, share_latest_budget: true")
+    assert "limits.meterdata2" not in told(f"{latest}, share_latest_budget: perhaps")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

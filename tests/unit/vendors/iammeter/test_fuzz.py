@@ -79,7 +79,8 @@ def test_rows_give_only_catalogued_metrics_that_are_finite(rows: list[Any], layo
 def test_what_was_read_can_be_observed(page: Any) -> None:
     with contextlib.suppress(BadReply):
         sample = codec.latest(page, Layout.BASIC)
-        codec.observed("SN", sample, NOW, Origin.POLL, POLICY, 900)
+        online = codec.is_fresh(sample, NOW, 900)
+        codec.observed("SN", sample, NOW, Origin.POLL, POLICY, online=online)
 
 
 @given(st.integers(100, 499), st.binary(max_size=60))

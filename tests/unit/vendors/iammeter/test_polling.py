@@ -132,6 +132,17 @@ async def test_without_a_readable_time_the_receipt_counts(account: Account) -> N
     assert described.device.vendor_info == {"phases": 1}
 
 
+async def test_an_older_sample_does_not_set_a_meter_off_line(account: Account) -> None:
+    account.clock.seconds = 1000
+    account.cloud.will(
+        latest(at="2026/3/4 12:16:00"), latest(at="2026/3/4 11:30:00"), latest(at="2026/3/4 11:31:00")
+    )
+    for _ in range(2):
+        assert (await account.seen(METER))[1].online
+    outcome = await account.run("read")
+    assert [one.online for one in outcome.observations if isinstance(one, Availability)] == [True]
+
+
 async def test_a_meter_that_the_common_answer_leaves_out_is_judged_by_its_last_sample(
     account: Account,
 ) -> None:
@@ -271,6 +282,22 @@ async def test_an_unknown_meter_is_off_line_and_asked_for_once_a_day(account: Ac
     assert await account.seen(METER)
 
 
+@pytest.mark.parametrize("command", ["read", "refresh_inventory"])
+async def test_an_unknown_meter_that_a_command_finds_is_read_again_within_an_hour(
+    account: Account, command: str
+) -> None:
+    account.cloud.will(bad("Invalid SN."))
+    (batch,) = await account.poll(METER)
+    assert batch.next_in_s == 3601
+    account.cloud.will(
+        latest() if command == "read" else good([{"id": 1, "name": "s", "meters": [{"sn": SN}]}])
+    )
+    await account.run(command, **({} if command == "read" else {"device": None}))
+    account.clock.seconds = 3601
+    account.cloud.will(latest())
+    assert await account.seen(METER)
+
+
 async def test_five_refusals_in_a_row_slow_the_polling_to_once_an_hour(account: Account) -> None:
     for _ in range(5):
         account.cloud.will(bad("busy"))
@@ -293,6 +320,23 @@ async def test_offsets_and_phases_are_learned_once_a_day_where_the_common_call_d
     (described,) = await account.seen(f"offset:{SN}", SN, SN2)
     assert described.device.vendor_info == {"phases": 1, "utc_offset_minutes": 60}
     assert account.cloud.paths == [f"/site/meterdata/{SN}"]
+
+
+@pytest.mark.parametrize(
+    ("at", "local", "hours"),
+    [
+        ("2026/3/4 11:59:30", "2026/3/4 12:59:30", 15),
+        ("2026/3/4 11:59:30", "2026/3/4 22:59:30", 5),
+        ("2026/3/4 11:59:30", "2026/3/4 3:59:30", 0),
+    ],
+)
+async def test_the_next_look_at_an_offset_is_after_the_hours_in_which_clocks_are_changed(
+    account: Account, at: str, local: str, hours: int
+) -> None:
+    account.cloud.will(basic(at, local))
+    (batch,) = await account.poll(f"offset:{SN}", SN, SN2)
+    ten_past_four = hours * 3600 + 600
+    assert ten_past_four <= batch.next_in_s < ten_past_four + 600
 
 
 async def test_the_offset_task_neither_waits_nor_fails_for_an_unknown_meter(account: Account) -> None:
