@@ -49,7 +49,8 @@ async def running_broker(choice: str, folder: Path) -> AsyncIterator[Broker]:
         process = await _started(kind, port, folder)
         try:
             if await _listens(process, port):
-                yield Broker(kind, port, 5 if kind == "mosquitto" else 4, process)
+                async with _watched(process):
+                    yield Broker(kind, port, 5 if kind == "mosquitto" else 4, process)
                 return
         finally:
             await _ended(process)
@@ -96,6 +97,24 @@ def _command(kind: str, port: Port, folder: Path) -> Sequence[str]:
         encoding="utf-8",
     )
     return _mosquitto() or "mosquitto", "-c", str(path)
+
+
+@contextlib.asynccontextmanager
+async def _watched(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """A demo that is killed (-9) can end nothing: a shell, whose input then ends, does it in its place."""
+    watcher = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", 'read -r _; kill "$0"', str(process.pid)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            watcher.kill()  # before its input ends: the demo ends the broker itself
+        await watcher.wait()
 
 
 async def _listens(process: asyncio.subprocess.Process, port: Port) -> bool:

@@ -160,12 +160,28 @@ def test_a_signal_ends_everything(tmp_path: Path, number: int) -> None:
     assert list(tmp_path.iterdir()) == [], "no temporary files stay"
 
 
+def broker_of(demo: Running) -> int:
+    """The process id of its Mosquitto."""
+    (broker,) = [pid for pid in children(demo.pid) if "mosquitto" in Path(f"/proc/{pid}/comm").read_text()]
+    return broker
+
+
+def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    demo = Running("demo", temporary=tmp_path)
+    try:
+        demo.shows("What passes now")
+        started = children(demo.pid)
+        assert broker_of(demo) in started
+    finally:
+        demo.end(signal.SIGKILL)
+    until(lambda: not any(is_alive(pid) for pid in started), "the broker has ended, too")
+
+
 def test_it_stops_with_a_message_when_its_broker_dies(tmp_path: Path) -> None:
     demo = Running("demo", temporary=tmp_path)
     try:
         demo.shows("(retained)")  # it looks on
-        (broker,) = children(demo.pid)
-        os.kill(broker, signal.SIGKILL)
+        os.kill(broker_of(demo), signal.SIGKILL)
         assert demo.status() == 1
     finally:
         demo.end()
