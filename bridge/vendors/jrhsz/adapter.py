@@ -118,14 +118,15 @@ class JrhszAdapter:
 
     def poll_tasks(self, devices: Sequence[Device]) -> Sequence[PollTask]:
         """One task per end point for all meters together (9); time-of-use and camera records only where meters may
-        have them. A camera meter shows only by its records, so all that are not electric are asked for."""
-        if not devices:
-            return []
+        have them. A camera meter shows only by its records, so all that are not electric are asked for. An account
+        without meters may get some: it is looked for them as often as ever, and for their readings."""
         pages = float(len(devices) // PAGE_SIZE + 1)
         tasks = [
             PollTask(READINGS, self._settings.poll, {READ_BACK.endpoint: pages}),
             PollTask(METERS, self._settings.inventory, {INVENTORY.endpoint: pages}, lane="inventory"),
         ]
+        if not devices:
+            return tasks
         absent = set()
         if not any(type_code_of(device.vendor_info) in TIME_OF_USE_TYPES for device in devices):
             absent.add(TIME_OF_USE.key)
