@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain.account import AccountPolicy
 from bridge.domain.device import Device, DeviceKind
-from bridge.domain.errors import BadReply, Refused
+from bridge.domain.errors import BadReply, LostAnswer, Refused
 from bridge.domain.observation import Batch, Observation, Origin, Reading
 from bridge.pace.limits import Lane
 from bridge.ports import PollTask
@@ -188,6 +188,11 @@ class Polling:
         except Refused as error:
             yield self._unknown(sn, error)
             return
+        except LostAnswer:
+            self._notes.lost(f"offset:{sn}")
+            yield Batch([], next_in_s=self._notes.rest_s(f"offset:{sn}"))
+            raise
+        self._notes.well(f"offset:{sn}")
         yield Batch(codec.described(sn, sample, self._policy), next_in_s=self._next_offset_s(sn))
 
     def _next_offset_s(self, sn: str) -> float | None:

@@ -339,6 +339,23 @@ async def test_the_next_look_at_an_offset_is_after_the_hours_in_which_clocks_are
     assert ten_past_four <= batch.next_in_s < ten_past_four + 600
 
 
+async def test_a_look_at_an_offset_that_is_not_answered_is_taken_again_soon(account: Account) -> None:
+    task = account.tasks(SN, SN2)[f"offset:{SN}"]
+    account.cloud.will(httpx.Response(503), httpx.ReadTimeout("slow"), basic())
+    waits: list[float | None] = []
+
+    async def run() -> None:
+        async for batch in account.adapter.poll(task):
+            assert not batch.observations
+            waits.append(batch.next_in_s)
+
+    for _ in range(2):
+        with pytest.raises(LostAnswer):
+            await run()
+    assert waits == [30, 60]
+    assert await account.seen(f"offset:{SN}", SN, SN2)
+
+
 async def test_the_offset_task_neither_waits_nor_fails_for_an_unknown_meter(account: Account) -> None:
     account.cloud.will(bad("Invalid SN."))
     (batch,) = await account.poll(f"offset:{SN}", SN, SN2)
