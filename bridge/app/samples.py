@@ -8,7 +8,7 @@ from bridge import __version__
 from bridge.app.accounts import Account
 from bridge.app.budgets import budget_rows
 from bridge.app.reporting import Reporter, Snapshot
-from bridge.contract.publication import Class
+from bridge.contract.publication import SHEDDABLE, Class
 from bridge.ops.metrics import Sample
 from bridge.ports import Clock
 from bridge.store.protocols import Tally
@@ -101,7 +101,9 @@ def _class(klass: Class, tally: Tally) -> Iterator[Sample]:
     )
     for key, name, text in _ENDS:
         yield Sample(name, text, float(getattr(tally, key)), labels, counter=True)
-    if tally.shed:
+    if (
+        klass in SHEDDABLE
+    ):  # from 0 on: of a counter that begins with its first count, `increase` sees nothing
         text = "Messages dropped from a full spool"
         yield Sample("meterbridge_dropped", text, float(tally.shed), labels, counter=True)
     if tally.first_ms is not None and tally.last_ms is not None:

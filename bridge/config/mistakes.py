@@ -76,7 +76,8 @@ def mistakes_of(
     for details in error.errors(include_url=False, include_input=False):
         place = _Place(root, model, details["loc"])
         if not _follows_from_another(place, details["type"]):
-            found.append(Mistake(place.mark(details["type"]), above + place.path, _text(details, place)))
+            path = above + (_named(place.path) if details["type"] == "extra_forbidden" else place.path)
+            found.append(Mistake(place.mark(details["type"]), path, _text(details, place)))
     return found
 
 
@@ -179,13 +180,23 @@ def _follows_from_another(place: _Place, kind: str) -> bool:
 def _text(details: ErrorDetails, place: _Place) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
-        return f"unknown key; {suggestion(str(place.path[-1]), _known_keys(place.parent_kind))}"
+        name, known = str(_named(place.path)[-1]).removesuffix("…"), _known_keys(place.parent_kind)
+        if name in known:
+            return "expected a colon and a space between this key and its value"
+        return f"unknown key; {suggestion(name, known)}"
     if kind == "missing":
         return _KINDS[kind]
     text = _KINDS.get(kind) or _reworded(details["msg"])
     if kind in _FREE_TEXT and _leaks(text, place.secrets()):
         return "expected another value (the reason would show a secret)"
     return text + _found(place, kind)
+
+
+def _named(path: Path) -> Path:
+    """The path to an unknown key, of which what cannot belong to a name is cut off: in `{password:x}` it is a value."""
+    last = str(path[-1])
+    name = re.match(r"[\w.-]*", last)
+    return path if name is None or name[0] == last else (*path[:-1], f"{name[0]}…")
 
 
 def _reworded(message: str) -> str:
@@ -205,10 +216,10 @@ def _found(place: _Place, kind: str) -> str:
 
 
 def shown(node: Scalar) -> str:
-    """` (found "…")`, or nothing if the text is a secret or looks like a URL with a password in it."""
+    """` (found "…")`, or nothing if the text is a secret or looks like a URL with a password or a token in it."""
     if node.text is None:
         return " (found nothing)"
-    if node.secret or ("://" in node.text and "@" in node.text):
+    if node.secret or ("://" in node.text and re.search("[@?#]", node.text)):
         return ""
     text = node.text if len(node.text) <= _SHOWN else node.text[: _SHOWN - 1] + "…"
     return f" (found {quoted(text)})"

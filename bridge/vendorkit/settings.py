@@ -24,6 +24,8 @@ __all__ = [
     "DeviceId",
     "DeviceSelection",
     "GapSettings",
+    "HeaderSecret",
+    "HeaderText",
     "PushSettings",
     "Settings",
     "WebAddress",
@@ -48,6 +50,24 @@ _NOT_IN_ADDRESS = re.compile(r"[\s?#\x00-\x1f\x7f]")
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 """A settings field that says where a vendor's HTTP interface is."""
+
+
+def _header_text(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("expected plain ASCII text without spaces at its ends: it is sent as an HTTP header")
+    return text
+
+
+def _header_secret(secret: SecretStr) -> SecretStr:
+    _header_text(secret.get_secret_value())
+    return secret
+
+
+HeaderText = Annotated[str, AfterValidator(_header_text)]
+"""A settings field that a vendor is told in an HTTP header."""
+
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
+"""A secret that a vendor is told in an HTTP header."""
 
 DeviceId = Annotated[str, Field(min_length=1)]
 

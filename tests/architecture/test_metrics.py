@@ -75,3 +75,14 @@ def test_alert_asks_for_documented_metrics_and_says_what_is_wrong(rule: dict[str
     assert rule["annotations"]["summary"]
     labels = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) - {"instance"}
     assert labels <= {label for name in used for label in documented()[name][1]}
+
+
+@pytest.mark.parametrize("alert", ["MeterbridgeCommandIndeterminate", "MeterbridgeDeadLetters"])
+def test_alert_about_a_single_count_sees_the_first_one_too(alert: str) -> None:
+    """`increase` sees nothing of a first sample, nor of one that stands again where it stood before a restart."""
+    text = next(rule["expr"] for rule in rules() if rule["alert"] == alert)
+    found = re.search(r"increase\((meterbridge_\w+{[^}]+})\[1h\]\) > 0\n", text)
+    assert found is not None
+    series = found[1]
+    assert f"or ({series} unless {series} offset 1h)\n" in text
+    assert f"or ({series} and on (instance) time() - process_start_time_seconds < 3600)\n" in text

@@ -71,6 +71,7 @@ def test_unit_is_hardened_and_starts_what_is_installed() -> None:
         "Type": "notify",
         "DynamicUser": "yes",
         "StateDirectory": "meterbridge",
+        "LogsDirectory": "meterbridge",
         "ProtectSystem": "strict",
         "NoNewPrivileges": "yes",
         "MemoryDenyWriteExecute": "yes",

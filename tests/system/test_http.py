@@ -303,6 +303,10 @@ def test_metrics_count_pushes_commands_and_calls(
     )
     assert numbers["meterbridge_account_state", (shop, ("state", "online"))] == 1
     assert numbers["meterbridge_devices", (shop,)] == 2
+    dropped_so_far = {
+        labels: value for (name, labels), value in numbers.items() if name == "meterbridge_dropped_total"
+    }
+    assert dropped_so_far == {(("class", "telemetry"),): 0, (("class", "history"),): 0}
 
 
 def test_every_metric_is_documented_with_its_type_and_labels(web: httpx.Client, gateway: Gateway) -> None:

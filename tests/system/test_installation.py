@@ -86,7 +86,15 @@ def test_access_list_of_the_compose_example_lets_each_user_do_what_it_says(
     gateway = make_gateway(at=broker, mqtt={**login, "discovery": {"enabled": True}})
     operator.tails.append(gateway.tail)
     viewer.send(f"{SHOP}/{D1}/cmd/breaker", {"state": "off", "id": "not-allowed"})
-    operator.send(f"{SHOP}/{D1}/cmd/breaker", {"state": "off", "id": "allowed"})
+    login_of_node_red = {"username": "operator", "password": "FAKE-operator"}
+    node_red = make_listener(broker, topic="node-red/replies/#", **login_of_node_red)
+    operator.send(
+        f"{SHOP}/{D1}/cmd/breaker",
+        {"state": "off", "id": "allowed"},
+        ResponseTopic="node-red/replies/breaker",
+        CorrelationData=b"allowed",
+    )
+    assert node_red.final("node-red/replies/breaker", "allowed")["status"] == "succeeded"
     assert operator.final(f"{SHOP}/{D1}/ack", "allowed")["status"] == "succeeded"
     viewer.wait(f"{SHOP}/{D1}/ack", lambda one: one.json["id"] == "allowed" and one.json["final"])
     assert not [one for one in viewer.all(f"{SHOP}/{D1}/ack") if one.json["id"] == "not-allowed"]

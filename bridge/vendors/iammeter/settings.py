@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bridge.domain.quantity import Duration
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings, WebAddress
+from bridge.vendorkit.settings import AccountSettings, HeaderSecret, WebAddress
 
 HOUR_S = 3600.0
 DAY_S = 86400.0
@@ -38,7 +38,7 @@ class IammeterSettings(AccountSettings):
 
     vendor: Literal["iammeter"]
     base_url: WebAddress = "https://www.iammeter.com/api/v1"
-    token: SecretStr | None = Field(default=None, min_length=1)
+    token: HeaderSecret | None = Field(default=None, min_length=1)
     username: str | None = Field(default=None, min_length=1)
     password: SecretStr | None = Field(default=None, min_length=1)
     token_in: Literal["header", "query"] = "header"  # noqa: S105 # a place, no secret

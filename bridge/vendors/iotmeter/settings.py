@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import tzinfo
-from typing import Annotated, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from bridge.domain.quantity import Duration
 from bridge.domain.settings import Settings
 from bridge.pace.limits import Limit, Window
-from bridge.vendorkit.settings import AccountSettings, WebAddress
+from bridge.vendorkit.settings import AccountSettings, HeaderSecret, HeaderText, WebAddress
 
 ZONE = "Asia/Shanghai"
 """Where the platform's clock stands (page section 1)."""
@@ -19,25 +19,13 @@ ZONE = "Asia/Shanghai"
 MAX_PAGE_ROWS = 200
 
 
-def _header_safe(text: str) -> str:
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("expected plain ASCII text: it is sent as an HTTP header")
-    return text
-
-
 class DataSettings(Settings):
     """`data`: readings, alarms, events. `page_rows`: records asked for at once."""
 
     base_url: WebAddress
-    company_no: Annotated[str, AfterValidator(_header_safe)] = Field(min_length=1, max_length=10)
-    api_key: SecretStr = Field(min_length=1)
+    company_no: HeaderText = Field(min_length=1, max_length=10)
+    api_key: HeaderSecret = Field(min_length=1)
     page_rows: int = Field(default=MAX_PAGE_ROWS, ge=1, le=MAX_PAGE_ROWS)
-
-    @field_validator("api_key")
-    @classmethod
-    def _sendable(cls, value: SecretStr) -> SecretStr:
-        _header_safe(value.get_secret_value())
-        return value
 
 
 class ControlSettings(Settings):

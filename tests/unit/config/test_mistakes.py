@@ -74,6 +74,15 @@ def test_unknown_key_that_resembles_none_lists_the_known_ones(refused):
     assert refused("log: {zzz: 1}") == ["config.yaml:1:7: log.zzz: unknown key; known are level, format"]
 
 
+def test_key_whose_value_sticks_to_its_colon_is_told_so_without_the_value(refused):
+    assert refused("mqtt: {username: u, password:FAKE0000, window=5, a@b: 1}\n")[:3] == [
+        'config.yaml:1:21: mqtt["password…"]: expected a colon and a space between this key and its value',
+        'config.yaml:1:40: mqtt["window…"]: expected a colon and a space between this key and its value',
+        'config.yaml:1:50: mqtt["a…"]: unknown key; known are url, username, password, client_id, tls, protocol,'
+        " base_topic, flat_metrics, state_interval, keepalive, discovery, window, fast",
+    ]
+
+
 def test_unknown_key_without_a_value_is_still_unknown(refused):
     assert refused("mqtt:\n  windw:\n") == [
         'config.yaml:2:3: mqtt.windw: unknown key; did you mean "window"?'

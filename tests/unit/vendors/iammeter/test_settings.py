@@ -43,6 +43,8 @@ def test_a_token_a_login_or_both_will_do(fields: dict[str, Any]) -> None:
         ({"id": "home", "vendor": "iammeter", "username": "demo"}, "belong together"),
         (LEAST | {"password": PASSWORD}, "belong together"),
         (LEAST | {"token": ""}, "at least 1"),
+        (LEAST | {"token": f"{TOKEN}\n"}, "ASCII text without spaces at its ends"),
+        (LEAST | {"token": "a\u00fcb"}, "ASCII"),
         (LEAST | {"token_in": "body"}, "'header' or 'query'"),
         (LEAST | {"stale_after": "0s"}, "at least 1s"),
         (LEAST | {"metersdata_layout": "both"}, "'auto', 'basic' or 'advanced'"),

@@ -68,6 +68,7 @@ def test_control_may_be_left_out() -> None:
         ("data", {"company_no": "公司"}, "ASCII"),
         ("data", {"api_key": ""}, "at least 1"),
         ("data", {"api_key": "a\nb"}, "ASCII"),
+        ("data", {"api_key": "ab "}, "without spaces at its ends"),
         ("data", {"page_rows": "0"}, "greater than or equal"),
         ("data", {"key": "x"}, "not permitted"),
         ("control", {"login_name": ""}, "at least 1"),
