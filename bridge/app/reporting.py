@@ -44,6 +44,8 @@ ROUND_EVERY_S = 10.0
 STATUS_EVERY_S = 60.0
 LAG_EVERY_S = 0.5
 TELL_AGAIN_S = 1.0
+READY_SHARE = 0.8
+"""Of the spool. What is dropped from a full one makes room for a tenth: with that, nothing is within bounds yet."""
 CLOCK_STEP_S = 60.0
 """A clock that is set by more than this is told: times of receipt, ages and expiries jump with it."""
 
@@ -267,7 +269,7 @@ class Reporter:
         await self._patiently(self.take_snapshot)
         connected = self.session is not None and self.session.connected
         pressure = self.pressure
-        room = self.snapshot.bytes < self._state.spool_max * 9 // 10 and not pressure.disk_low
+        room = self.snapshot.bytes < self._state.spool_max * READY_SHARE and not pressure.disk_low
         well = self.store.failing is None and not pressure.full and (connected or room)
         reasons: dict[str, Json] = {
             "status": "ready" if well else "not ready",

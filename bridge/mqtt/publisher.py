@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -268,8 +269,8 @@ class Publisher:
         if reason in REFUSED_FOR_GOOD:
             self._give_up(row, reason)
             return
-        # quota, or a reason that may pass: this one goes first again, a little later
-        self._queue.appendleft(row)
+        # quota, or a reason that may pass: again in its place, before what is younger, a little later
+        insort(self._queue, row, key=lambda waiting: waiting.seq)
         self._hold = True
         log.warning("publisher.refused", extra={"reason": reason, "topic": row.publication.topic})
 

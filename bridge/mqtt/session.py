@@ -39,7 +39,10 @@ log = logging.getLogger("bridge.mqtt")
 CONNECT_TIMEOUT_S = 10.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 10.0
 UNANSWERED = "the connection was closed before an answer came"
+LOST = "the connection was lost"
 UNSUPPORTED_PROTOCOL = frozenset({1, 0x84})
+NO_RETAINED, NO_QOS = 0x9A, 0x9B
+"""A broker without retained messages, or without QoS 1, refuses a Last Will that asks for them."""
 STOP_TIMEOUT_S = 1.0
 LOOK_EVERY_S = 1.0
 SETTLED_S = 5.0
@@ -72,6 +75,7 @@ class Session:
         self._clock = clock
         self._rng = rng
         self._protocol = settings.protocol
+        self._will_qos, self._will_retained = 1, True
         self._accounts: list[str] = []
         self._connection: Connection | None = None
         self._arrivals = Arrivals(admit, publisher, clock)
@@ -185,9 +189,13 @@ class Session:
                 if connection is not None:
                     drop(connection)
         if stood and not self._stopping:
-            self._protocol = self._settings.protocol  # the next broker at this address may speak MQTT 5
+            # the next broker at this address may speak MQTT 5, and have what this one has not
+            self._protocol = self._settings.protocol
+            self._will_qos, self._will_retained = 1, True
             self.reconnects += 1
-            log.warning("mqtt.lost", extra={"reason": connection.end if connection else ""})
+            why = connection.end if connection else ""
+            self.last_error = why or LOST
+            log.warning("mqtt.lost", extra={"reason": why})
             self.on_lost()
         return stood
 
@@ -285,7 +293,11 @@ class Session:
     def _will(self) -> aiomqtt.Will:
         properties = described(PacketTypes.WILLMESSAGE, WORDS) if self._protocol == 5 else None
         return aiomqtt.Will(
-            self._topics.bridge("status"), b"offline", qos=1, retain=True, properties=properties
+            self._topics.bridge("status"),
+            b"offline",
+            qos=self._will_qos,
+            retain=self._will_retained,
+            properties=properties,
         )
 
     def _connect_properties(self) -> Properties | None:
@@ -337,6 +349,8 @@ class Session:
             self._fall_back(f"{text}; a broker that neither speaks nor refuses it needs mqtt.protocol: 4")
         else:
             self._protocol = self._settings.protocol
+            if code in (NO_RETAINED, NO_QOS):
+                self._reduce_will(code)
         if text != self.last_error:
             log.error(
                 "mqtt.connect_failed",
@@ -350,6 +364,14 @@ class Session:
         the commands that wait in ours."""
         log.warning("mqtt.fallback", extra={"reason": f"no MQTT 5 ({reason}): trying MQTT 3.1.1"})
         self._protocol = 4
+
+    def _reduce_will(self, code: int) -> None:
+        if code == NO_RETAINED:
+            self._will_retained = False
+        else:
+            self._will_qos = 0
+        lacks = "retained messages" if code == NO_RETAINED else "QoS 1"
+        log.warning("mqtt.will_reduced", extra={"reason": f"the broker has no {lacks}: trying without"})
 
     def _backoff_s(self, tries: int) -> float:
         most = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10))

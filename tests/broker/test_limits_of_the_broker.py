@@ -109,6 +109,26 @@ async def test_message_refused_for_a_full_quota_is_sent_again_until_it_is_taken(
         assert rig.refused == []
 
 
+async def test_several_messages_refused_for_a_full_quota_keep_their_order(tmp_path: Path) -> None:
+    full = set(ONE_TO_FIVE)
+
+    def reason(taken: Taken) -> int:
+        body = taken.body.decode()
+        if taken.topic.endswith("telemetry") and body in full:
+            full.remove(body)
+            return 0x97
+        return 0
+
+    async with (
+        ScriptedBroker(Script(reason_for=reason)).serving() as broker,
+        rigged(tmp_path, broker.port) as rig,
+    ):
+        await rig.say("a/telemetry", *ONE_TO_FIVE)
+        await rig.until_empty()
+        sent = [body.decode() for body in broker.bodies(f"{BASE}/a/telemetry")]
+        assert sent == ONE_TO_FIVE + ONE_TO_FIVE
+
+
 async def test_message_at_which_the_broker_always_hangs_up_does_not_hold_up_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.platform import Load, meters
+from benchmarks.platform import Load, meters, reading
 from tests.faults.gas import alarm, arrived, base_url, bridge_events, configuration, copies, metrics
 from tests.system.fixtures import MakeBroker, MakeListener
 from tests.system.polling import until
@@ -64,6 +64,20 @@ async def test_taken_is_published_waiting_and_dropped_to_the_record(
     after = metrics(gateway)
     assert after[f"meterbridge_outbox_published_total{TELEMETRY}"] == waiting
     assert after[f"meterbridge_outbox_lost_total{TELEMETRY}"] == 0
+
+
+async def test_gateway_is_not_ready_as_soon_as_the_spool_dropped_something(
+    make_broker: MakeBroker, tmp_path: Path, ending: ExitStack
+) -> None:
+    _, gateway = started(make_broker, tmp_path, ending, "64KiB")
+    address = f"{base_url(gateway)}/api/Data/MeterData/Add"
+    with httpx.Client(timeout=15, trust_env=False) as web:
+        for number in range(1, 400):
+            assert web.post(address, content=reading("12345678901234", number)).status_code == 200
+            if metrics(gateway).get(f"meterbridge_dropped_total{TELEMETRY}", 0):
+                break
+        assert number > 10
+        assert web.get(f"{gateway.web}/readyz").status_code == 503
 
 
 async def test_alarms_that_fill_the_spool_make_the_platform_keep_the_rest_and_none_is_lost(

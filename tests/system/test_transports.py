@@ -73,11 +73,11 @@ def tls_lines(papers: Path, port: int, *, client_certificates: bool = False) -> 
     )
 
 
-def works(gateway: Gateway, broker: Broker, make_listener: MakeListener) -> None:
+def works(gateway: Gateway, broker: Broker, make_listener: MakeListener, qos: int = 1) -> None:
     """A command goes through."""
     listener = make_listener(broker)
     listener.tails.append(gateway.tail)
-    listener.send(f"{SHOP}/{D1}/cmd/breaker", {"state": "on", "id": "works"})
+    listener.send(f"{SHOP}/{D1}/cmd/breaker", {"state": "on", "id": "works"}, qos=qos)
     assert listener.final(ACK, "works")["status"] == "succeeded"
 
 
@@ -204,6 +204,21 @@ def test_limits_of_a_mosquitto_are_kept(
     assert "0x95" in told["message"]
     works(gateway, broker, make_listener)
     assert gateway.events("mqtt.lost") == []
+
+
+@pytest.mark.parametrize(("line", "qos"), [("retain_available false", 1), ("max_qos 0", 0)])
+def test_broker_without_retained_messages_or_qos_1_is_served_as_well_as_it_can_be(
+    line: str, qos: int, make_broker: MakeBroker, make_gateway: MakeGateway, make_listener: MakeListener
+) -> None:
+    broker = make_broker(lines=[line])
+    listener = make_listener(broker)
+    gateway = make_gateway(at=broker)
+    listener.tails.append(gateway.tail)
+    assert gateway.events("mqtt.will_reduced")
+    listener.wait(STATUS, lambda one: one.payload == b"online")
+    works(gateway, broker, make_listener, qos)
+    gateway.kill9()
+    listener.wait(STATUS, lambda one: one.payload == b"offline")
 
 
 @pytest.mark.slow
