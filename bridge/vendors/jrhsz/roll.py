@@ -1,7 +1,7 @@
 """The meters of the account, as the last walk over the inventory found them (page jrhsz 4.2).
 
-Missing data are an empty list (Q3); but what empties an account clears everything that is retained of it. So where
-there were meters there are none when the platform counts 0, or when a second list without a word of it agrees.
+Missing data are an empty page (Q3), which ends a walk; but meters that are not listed are cleared. So one that takes
+meters away counts when the platform counts 0 in all, or when a second walk agrees.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Walk:
 
 
 class DoubtedList(Refused):
-    """The platform lists no meters where it listed some before, and does not say that there are none."""
+    """An empty page takes meters away, and the platform does not say that there are none."""
 
 
 @dataclass(slots=True)
 class Roll:
     """Invariant: a meter that no walk has found has no kind, and its readings wait until one does. `_doubted_at`: when
-    the first of the empty lists came that are not believed (monotonic)."""
+    the first of the walks came that are not believed (monotonic)."""
 
     api: JrhszApi
     codec: Codec
@@ -108,31 +108,36 @@ class Roll:
 
     async def _walked(self) -> Walk:
         meters: dict[str, Meter] = {}
-        any_listed = counts_none = False
+        numbers: set[str] = set()
+        counts_none, entries = False, 0
         async with aclosing(self.api.pages(INVENTORY, Lane.INVENTORY)) as pages:
             async for told in pages:
                 counts_none = counts_none or told.counts_none
+                entries = told.entries
                 for row in told.rows:
                     meter = self.codec.meter(row, told.received_at)
-                    any_listed = any_listed or meter is not None
-                    if meter is not None and self.codec.policy.exposes(meter.device.native_id):
+                    if meter is None:
+                        continue
+                    numbers.add(meter.device.native_id)
+                    if self.codec.policy.exposes(meter.device.native_id):
                         meters[meter.device.native_id] = meter
-        await self._believe(any_listed, counts_none)
+        await self._believe(len(numbers), ends_empty=not (numbers and entries), counts_none=counts_none)
         self._walk = Walk(meters, self.clock.monotonic())
         return self._walk
 
-    async def _believe(self, any_listed: bool, counts_none: bool) -> None:
-        """Raises DoubtedList. Whether there were meters is kept over restarts."""
-        before = await self.vault.get(VAULT_KEY) is not None
-        if before and not any_listed and not counts_none:
+    async def _believe(self, found: int, *, ends_empty: bool, counts_none: bool) -> None:
+        """Raises DoubtedList where an empty page takes meters away. How many there were is kept over restarts."""
+        kept = await self.vault.get(VAULT_KEY)
+        before = kept if isinstance(kept, int) else 0
+        if found < before and ends_empty and not (found == 0 and counts_none):
             now_s = self.clock.monotonic()
             self._doubted_at = now_s if self._doubted_at is None else self._doubted_at
             if now_s - self._doubted_at < DOUBT_S:
                 raise DoubtedList(
-                    "the platform lists no meters, where it listed some before: that is believed when it does so again "
-                    "ten minutes later",
+                    f"the platform lists {found or 'no'} meters, where it listed more before, and ends with an empty "
+                    "page: that is believed when it does so again ten minutes later",
                     operation=INVENTORY.endpoint,
                 )
         self._doubted_at = None
-        if before is not any_listed:
-            await self.vault.put(VAULT_KEY, True if any_listed else None)
+        if before != found:
+            await self.vault.put(VAULT_KEY, found or None)

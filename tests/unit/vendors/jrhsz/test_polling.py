@@ -94,17 +94,34 @@ async def test_an_account_has_no_meters_only_when_a_second_list_agrees(
     again.cloud.will(empty, empty, empty, empty)
     for wait_s in (0, 599):
         again.clock.seconds += wait_s
-        with pytest.raises(Refused, match="lists no meters"):
+        with pytest.raises(Refused, match="lists no meters, where"):
             await again.adapter.inventory()
     again.clock.seconds += 1
     assert await again.adapter.inventory() == []
     assert await again.adapter.inventory() == []
     await again.know(listed(ENERGY))
     again.cloud.will(empty)
-    with pytest.raises(Refused, match="lists no meters"):
+    with pytest.raises(Refused, match="lists no meters, where"):
         await again.adapter.inventory()
     again.cloud.will(rows(latest(ENERGY, "5", "2023-07-14 10:00:00")))
     assert [type(one) for one in await again.poll("readings")] == [Reading]
+
+
+async def test_an_empty_page_takes_no_meters_away_unless_a_second_walk_agrees(account: Account) -> None:
+    page = rows(*[listed(f"1{number:05d}") for number in range(1000)])
+    account.cloud.will(page, rows(listed(ENERGY)))
+    assert len(await account.adapter.inventory()) == 1001
+    for wait_s in (0, 599):
+        account.clock.seconds += wait_s
+        account.cloud.will(page, nothing([], totalCount=0))
+        with pytest.raises(Refused, match="lists 1000 meters, where it listed more"):
+            await account.adapter.inventory()
+    account.clock.seconds += 1
+    account.cloud.will(page, nothing([], totalCount=0), page, nothing())
+    for _ in range(2):
+        assert len(await account.adapter.inventory()) == 1000
+    account.cloud.will(rows(listed(ENERGY)))  # a page that has some says that the others are gone
+    assert len(await account.adapter.inventory()) == 1
 
 
 async def test_an_account_of_which_the_platform_counts_no_meters_is_empty(account: Account) -> None:
