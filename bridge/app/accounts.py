@@ -174,6 +174,8 @@ def build_account(
 
 def default_kind(spec: VendorSpec) -> DeviceKind:
     """The kind of a device of which nothing is known but its vendor."""
+    if spec.default_kind is not None:
+        return spec.default_kind
     return next(iter(spec.kinds)) if len(spec.kinds) == 1 else DeviceKind.METER
 
 

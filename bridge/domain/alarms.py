@@ -42,8 +42,8 @@ class Condition:
     """An alarm that holds while a metric of a record has a bad value.
 
     `bad` are the values that raise it; `vendor_code` is the name of the vendor's field, or the value where that is the
-    code; `sent` what the vendor says then, by its own name. `needs_good_first`: a first bad value raises nothing
-    (METRICS, `mains_power_lost`).
+    code; `sent` what the vendor says then, by its own name (None: the value itself, under `vendor_code`).
+    `needs_good_first`: a first bad value raises nothing (METRICS, `mains_power_lost`).
     """
 
     code: str
@@ -51,7 +51,7 @@ class Condition:
     metric: str
     bad: frozenset[Value]
     vendor_code: str
-    sent: Mapping[str, Value]
+    sent: Mapping[str, Value] | None = None
     needs_good_first: bool = False
 
 
@@ -59,16 +59,18 @@ def _when(
     code: str,
     severity: Severity,
     metric: str,
-    bad: Value,
+    bad: Value | frozenset[Value],
     field: str,
     *,
     sent: Mapping[str, Value] | None = None,
     first: bool = True,
 ) -> Condition:
-    return Condition(
-        code, severity, metric, frozenset({bad}), field, sent or {field: bad}, needs_good_first=not first
-    )
+    values = bad if isinstance(bad, frozenset) else frozenset({bad})
+    return Condition(code, severity, metric, values, field, sent, needs_good_first=not first)
 
+
+_SECOND_LEVEL: frozenset[Value] = frozenset(range(2, 256))
+"""Levels beyond the second one are not documented, and hardly better than it."""
 
 _W, _C = Severity.WARNING, Severity.CRITICAL
 
@@ -78,7 +80,7 @@ CONDITIONS: tuple[Condition, ...] = (
     _when("plant_alarm", _W, "plant_status", "alarm", "8", sent={"status": 8}),
     _when("plant_emergency_stop", _C, "plant_status", "emergency_stop", "9", sent={"status": 9}),
     _when("battery_low", _W, "battery_low_level", 1, "power_level"),
-    _when("battery_low", _C, "battery_low_level", 2, "power_level"),
+    _when("battery_low", _C, "battery_low_level", _SECOND_LEVEL, "power_level"),
     _when("battery_disconnected", _C, "battery_disconnected", True, "battery_cut"),
     _when("magnetic_attack", _C, "magnetic_attack", True, "magnetic_attack"),
     _when("pulse_fault", _W, "pulse_fault", True, "pulse_fault"),

@@ -32,7 +32,8 @@ class Reading:
     `metrics` has only names of `domain.metrics`, in their units; a missing value is absent, never zero.
     `extra` keeps, as sent, what the vendor delivered beyond the known fields, less customer data.
     `announced` names those of the metrics whose change this message itself announces (a vendor's switch report),
-    each with what the vendor sent about it, for the `data` of the event.
+    each with what the vendor sent about it, for the `data` of the event; `sent` the same of metrics whose change is
+    only seen.
     `series` names the vendor's own series that the record is one of (iotmeter: real-time or frozen), where the vendor
     says that it sends one record per device, series and time, in several forms: then a record of which everything
     is known already is the same one. Empty: only equal values make it the same.
@@ -49,6 +50,7 @@ class Reading:
     announced: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     series: str = ""
     sole: bool = False
+    sent: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bridge.domain.command import CommandState
+from bridge.domain.device import Device
 from bridge.domain.observation import Confirmation, Event, Origin
 from bridge.domain.text import Json, canonical
 from bridge.domain.times import from_unix_ms, unix_ms
@@ -71,6 +72,7 @@ class Confirmations:
         if word.device is None:
             desk.anomalies.append(f"{text}, and nobody says for which device")
             return
+        _introduce(desk, word.device)
         self._tell(desk, word, word.device, "foreign_command", text, word.data)
 
     def _tell_late(self, desk: Desk, word: Confirmation, row: JournalRow) -> None:
@@ -93,6 +95,13 @@ class Confirmations:
         )
         told = [desk.policy.account, code, word.vendor_ref, word.native_state]
         take_keyed_event(desk, event, canonical(told).decode())
+
+
+def _introduce(desk: Desk, device: str) -> None:
+    """A device that nobody spoke of before is a new one."""
+    if desk.row(device).info is None:
+        policy = desk.policy
+        desk.describe(Device(policy.account, policy.vendor, device, desk.kind, serial=device))
 
 
 def _rows_of(desk: Desk, word: Confirmation) -> Sequence[JournalRow]:

@@ -181,7 +181,7 @@ def check_conditions(
             condition.vendor_code,
             "",
             severity,
-            condition.sent,
+            condition.sent or {condition.vendor_code: newer[condition.metric]},
         )
         alarm = AlarmRow(
             alarm_id, row.account, row.device, condition.code, severity, ts_ms, document, condition=True

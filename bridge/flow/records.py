@@ -62,7 +62,10 @@ def take_reading(desk: Desk, reading: Reading) -> dict[str, Any]:
         desk.publish(row, "telemetry", record, Class.TELEMETRY)
     desk.fresh += 1
     is_past = row.clock_ms is not None and ts_ms < row.clock_ms
-    _merge(desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced, is_past=is_past)
+    _merge(
+        desk, row, metrics, ts_ms, reading.origin, reading.received_at, reading.announced, reading.sent,
+        is_past=is_past,
+    )  # fmt: skip
     return record
 
 
@@ -70,7 +73,7 @@ def take_words(desk: Desk, words: Words) -> None:
     """Values without a time of their own: into `state`, with their events, without a record."""
     row = desk.row(words.device)
     metrics = known_metrics(desk, words.metrics)
-    _merge(desk, row, metrics, unix_ms(words.received_at), words.origin, words.received_at, {})
+    _merge(desk, row, metrics, unix_ms(words.received_at), words.origin, words.received_at, {}, {})
 
 
 def known_metrics(desk: Desk, metrics: Mapping[str, Value]) -> dict[str, Value]:
@@ -191,6 +194,7 @@ def _merge(
     origin: Origin,
     received_at: datetime,
     announced: Mapping[str, Mapping[str, Json]],
+    sent: Mapping[str, Mapping[str, Json]],
     *,
     is_past: bool = False,
 ) -> None:
@@ -215,9 +219,11 @@ def _merge(
     _tell_resets(desk, row, before, newer, ts_ms, origin, received_at)
     for name in SWITCH_EVENTS:
         if name in newer:
+            data = announced.get(name) or sent.get(name) or {name: newer[name]}
             _tell_switch(
-                desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at, announced
-            )
+                desk, row, name, before[name], str(newer[name]), ts_ms, origin, received_at,
+                announced=name in announced, data=data,
+            )  # fmt: skip
     if not is_past:
         check_conditions(desk, row, before, newer, ts_ms, origin, received_at)
     desk.mark_dirty(row)
@@ -232,12 +238,14 @@ def _tell_switch(
     ts_ms: int,
     origin: Origin,
     received_at: datetime,
-    announced: Mapping[str, Mapping[str, Json]],
+    *,
+    announced: bool,
+    data: Mapping[str, Json],
 ) -> None:
     """`switch_on` and its like: once per change, whether the vendor's report or the gateway's own look came first."""
     code = SWITCH_EVENTS[name].get(value)
     changed = before is not None and before != value
-    if code is None or not (changed or name in announced):
+    if code is None or not (changed or announced):
         return
     told = row.evented.get(name)
     if (
@@ -249,7 +257,7 @@ def _tell_switch(
     ):
         row.evented[name] = [value, "announced", desk.now_ms]
         return
-    row.evented[name] = [value, "announced" if name in announced else "seen", desk.now_ms]
+    row.evented[name] = [value, "announced" if announced else "seen", desk.now_ms]
     if value == "on":
         clear_message_alarms(desk, row, received_at, "the switch is on again")
     take_event(
@@ -260,7 +268,7 @@ def _tell_switch(
             received_at,
             origin,
             happened_at=from_unix_ms(ts_ms),
-            data=announced.get(name) or {name: value},
+            data=data,
         ),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from bridge.contract import payloads
@@ -72,7 +73,16 @@ class Settler:
         if not again and tx.early_words.of_account(row.account) and self._roster.has(row.account):
             self._on_desk(tx, row.account, desk, self.review)
         if target is CommandState.FINAL:
+            self._wake_related(tx, row)
             tx.after_commit(lambda: self.on_settled(row))
+
+    def _wake_related(self, tx: Tx, row: JournalRow) -> None:
+        """A command that changed another one's task (a `cancel`, say) has ended: who follows that task looks now."""
+        if row.vendor_ref is None or not row.writes:
+            return
+        for other in tx.journal.by_vendor_ref(row.account, row.vendor_ref):
+            if other.key != row.key and other.state is not CommandState.FINAL:
+                tx.after_commit(partial(self.on_nudge, other.key))
 
     def move(
         self, tx: Tx, row: JournalRow, state: CommandState, note: str = "", request: Json = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from bridge.push.receiver import Call, PushLimits, Receiver, Reply
 from bridge.push.room import Place
 
 log = logging.getLogger("bridge.push")
+
+_PUSH = re.compile(r"/+push/+([^/]+)/+([^/]+)(?:/(.*))?\Z", re.IGNORECASE | re.DOTALL)
+"""The address of a push, with slashes doubled where vendors put two halves of it together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,15 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            parts = scope["path"].split("/", 4)
-            if len(parts) >= 4 and parts[:2] == ["", "push"] and parts[2] and parts[3]:
-                await self._push(parts, scope, receive, send)
+            address = _PUSH.match(scope["path"])
+            if address is not None:
+                await self._push(address, scope, receive, send)
                 return
         await self._others(scope, receive, send)
 
-    async def _push(self, parts: Sequence[str], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _push(self, address: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         client = scope["client"][0] if scope.get("client") else ""
-        call = Call(parts[2], parts[3], "".join(parts[4:]), client, scope["headers"])
+        call = Call(address[1], address[2], address[3] or "", client, scope["headers"])
         try:
             read = partial(_read, Request(scope, receive), self.receiver.limits.max_body_bytes)
             reply = await self.receiver.push(call, read)

@@ -58,7 +58,8 @@ class VendorSpec:
     """One vendor. `settings` is its account settings class, `limits` its limits for such an account (before the
     account's own `limits` lower them), `build` makes the adapter of one account. `local_inventory`: the devices stand
     in the configuration, no call is needed to know them. `specimen`: the settings of an invented account that uses all
-    of what the vendor offers, without `id` and `vendor`; documents are made from it."""
+    of what the vendor offers, without `id` and `vendor`; documents are made from it. `default_kind`: that of a device
+    of which nothing else is known, where the vendor has several."""
 
     name: str
     title: str
@@ -68,3 +69,4 @@ class VendorSpec:
     build: Callable[[Any, Kit], VendorAdapter]
     local_inventory: bool = False
     specimen: Mapping[str, Json] = field(default_factory=dict)
+    default_kind: DeviceKind | None = None

@@ -12,6 +12,7 @@ SPEC = VendorSpec(
     title="iotmeter gas meters",
     settings=IotMeterSettings,
     kinds=frozenset({DeviceKind.GAS_METER, DeviceKind.RTU}),
+    default_kind=DeviceKind.GAS_METER,
     limits=limits,
     build=IotMeterAdapter,
     specimen={

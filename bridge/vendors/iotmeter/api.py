@@ -151,17 +151,19 @@ class DataApi:
         )
 
     async def _answer(self, call: Call, tries: int) -> tuple[Answer, datetime]:
-        for left in range(tries - 1, -1, -1):
+        """`tries` is for lost answers, which some callers see to themselves; a refusal is met with three (page 5)."""
+        made = 0
+        while True:
+            made += 1
             try:
                 return await self._once(call)
             except (AuthFailed, Missing, RateLimited):
                 raise
-            except VendorError:
-                if left == 0:
+            except VendorError as error:
+                if made >= (TRIES if isinstance(error, Refused) else tries):
                     raise
-            pause_s = _FIRST_PAUSE_S * 2.0 ** (tries - 1 - left)
+            pause_s = _FIRST_PAUSE_S * 2.0 ** (made - 1)
             await self._clock.sleep(pause_s * self._rng.uniform(0.5, 1.0))
-        raise ValueError("tries must be at least 1")
 
     async def _once(self, call: Call) -> tuple[Answer, datetime]:
         reply = await self._http.call(call)

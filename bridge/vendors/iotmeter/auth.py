@@ -133,7 +133,9 @@ class TokenKeeper:
             raise self._failed(error) from None
         self._failures, self._last_error = 0, None
         now = self._clock.now()
-        token = Token(login.token, now, login.expires_at or now + _UNTOLD_LIFE)
+        # one that has passed already tells only that the clocks differ; a token that is over gets refused
+        told = login.expires_at if login.expires_at is not None and login.expires_at > now else None
+        token = Token(login.token, now, told or now + _UNTOLD_LIFE)
         await self._vault.put(_KEY, self._written(token))
         return token
 

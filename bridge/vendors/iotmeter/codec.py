@@ -130,8 +130,8 @@ def extra_of(record: Record) -> dict[str, Json]:
     return _sorted_out(record)[1]
 
 
-def _sorted_out(record: Record) -> tuple[dict[str, Value], dict[str, Json]]:
-    """Metrics and extra in one pass: fleets push thousands of these."""
+def _sorted_out(record: Record) -> tuple[dict[str, Value], dict[str, Json], Record]:
+    """Metrics, extra and `ext_data` in one pass: fleets push thousands of these."""
     found: dict[str, Value] = {}
     extra: dict[str, Json] = {}
     for name, sent in record.items():
@@ -147,7 +147,7 @@ def _sorted_out(record: Record) -> tuple[dict[str, Value], dict[str, Json]]:
     ext = decoded(record.get("ext_data"))
     if not isinstance(ext, dict):
         extra["ext_data"] = record["ext_data"]
-        return found, extra
+        return found, extra, {}
     for name, sent in ext.items():
         if sent is None:
             continue
@@ -158,7 +158,7 @@ def _sorted_out(record: Record) -> tuple[dict[str, Value], dict[str, Json]]:
         value = field[1](sent)
         if value is not None:
             found[field[0]] = value
-    return found, extra
+    return found, extra, ext
 
 
 def _series(record: Record) -> str:
@@ -225,7 +225,7 @@ class Codec:
         observed_at = instant(record.get("acquisition_time"), self.zone)
         if observed_at is None:
             raise ValueError("acquisition_time is missing or unreadable")
-        metrics, extra = _sorted_out(record)
+        metrics, extra, ext = _sorted_out(record)
         return Reading(
             native_id,
             received_at,
@@ -234,6 +234,7 @@ class Codec:
             observed_at=observed_at,
             extra=extra,
             series=_series(record),
+            sent={"valve_state": {"valve_open": ext["valve_open"]}} if "valve_state" in metrics else {},
         )
 
     def seen(

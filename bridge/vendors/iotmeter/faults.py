@@ -39,9 +39,10 @@ def http_fault(status: int, operation: str, *, control: bool) -> VendorError:
 def refusal(answer: Answer, operation: str, *, control: bool) -> VendorError:
     """The error that `State` `failed` stands for, by its text: there are no numeric codes."""
     told = answer.message.strip()[:_TEXT_CHARS] or "no reason given"
-    if _ABOUT_ABSENCE.search(told):
-        return Missing(f"the platform does not find it: {told}", operation=operation)
+    # before absence: a token, too, may be one that "does not exist"
     if (_ABOUT_TOKEN if control else _ABOUT_KEY).search(told):
         kind = TokenRefused if control else AuthFailed
         return kind(f"the platform refuses the credentials: {told}", operation=operation)
+    if _ABOUT_ABSENCE.search(told):
+        return Missing(f"the platform does not find it: {told}", operation=operation)
     return Refused(f"the platform refuses: {told}", operation=operation)

@@ -207,6 +207,7 @@ class PlatformDoor:
         since anybody who knows the address could send it (9.6). A late 3 replaces 6, 7 and 99 (6.1)."""
         task = task_of(record, self._zone)
         device = self._exposed(device_id(record.get("meter_comm_no") or record.get("target_comm_no")))
+        self._notes.meet(device, request.received_at, request.received_at)
         data = {
             name: decoded(value) if name in ("return_data", "ctrl_data") else value
             for name, value in record.items()

@@ -64,6 +64,15 @@ async def test_a_word_on_what_nobody_here_asked_for_is_an_event_once(harness: Ha
     assert len(told(harness, "foreign_command")) == 1
 
 
+async def test_a_device_of_which_only_such_a_word_is_known_is_a_new_one(harness: Harness) -> None:
+    await harness.take(word(harness, 500, device="D9"))
+    (event,) = told(harness, "foreign_command", "D9")
+    (info,) = harness.docs("home/D9/info")
+    assert (info["device"], info["serial"], info["kind"]) == ("D9", "D9", event["kind"])
+    await harness.take(word(harness, 501, device="D1"))
+    assert len(harness.docs("home/D1/info")) == 1
+
+
 async def test_each_state_of_a_foreign_task_is_news_and_no_event_takes_the_place_of_another(
     harness: Harness,
 ) -> None:

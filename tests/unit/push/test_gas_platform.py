@@ -250,3 +250,59 @@ async def test_the_failing_store_is_told_in_the_form_of_the_receiver(receiver: R
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         assert answer.json() == {"Data": empty, "State": "failed", "Message": "temporarily unavailable"}
+
+
+async def test_a_third_battery_level_is_no_better_than_the_second(receiver: Receiver) -> None:
+    for minute, level in enumerate((1, 2, 3, 3, 0)):
+        body = fixture("v1") | {
+            "acquisition_time": f"2021-04-07 09:0{minute}:00",
+            "ext_data": {"power_level": level},
+        }
+        good(await receiver.gas(DATA, body))
+    alarms = receiver.docs(f"gas/{METER}/alarm")
+    assert [(one["severity"], one["state"], one["data"]) for one in alarms] == [
+        ("warning", "raised", {"power_level": 1}),
+        ("warning", "cleared", {"power_level": 1}),
+        ("critical", "raised", {"power_level": 2}),
+        ("critical", "cleared", {"power_level": 2}),
+    ]
+
+
+async def test_a_level_beyond_the_known_ones_raises_the_alarm_with_what_was_sent(receiver: Receiver) -> None:
+    good(await receiver.gas(DATA, fixture("v1") | {"ext_data": {"power_level": "3"}}))
+    (alarm,) = receiver.docs(f"gas/{METER}/alarm")
+    assert (alarm["code"], alarm["severity"], alarm["data"]) == (
+        "battery_low",
+        "critical",
+        {"power_level": 3},
+    )
+
+
+@pytest.mark.parametrize(("opened", "closed"), [(True, False), ("true", "false"), (1, 0)])
+async def test_the_event_of_a_valve_holds_what_the_platform_sent(
+    receiver: Receiver, opened: Any, closed: Any
+) -> None:
+    for hour, value in ((9, closed), (10, opened)):
+        body = fixture("v1") | {
+            "acquisition_time": f"2021-04-07 {hour:02}:00:00",
+            "ext_data": json.dumps({"valve_open": value}),
+        }
+        good(await receiver.gas(DATA, body))
+    (event,) = receiver.docs(f"gas/{METER}/event")
+    assert (event["code"], event["data"]) == ("valve_opened", {"valve_open": opened})
+
+
+async def test_a_command_of_somebody_else_for_an_unknown_meter_is_told_of_a_gas_meter(
+    receiver: Receiver,
+) -> None:
+    good(await receiver.gas(REPORT, fixture_bytes("v7")))
+    (event,) = receiver.docs(f"gas/{METER}/event")
+    assert (event["code"], event["kind"]) == ("foreign_command", "gas_meter")
+    (info,) = receiver.docs(f"gas/{METER}/info")
+    assert (info["kind"], info["serial"]) == ("gas_meter", METER)
+
+
+@pytest.mark.parametrize("head", ["//push/gas/", "/push//gas/", "/Push/gas/", "/push/gas//"])
+async def test_slashes_may_be_doubled_and_the_head_written_in_any_case(receiver: Receiver, head: str) -> None:
+    address = GAS.replace("/push/gas/", head)
+    assert len(good(await receiver.post(f"http://gateway.invalid{address}{DATA}", fixture_bytes("v1")))) == 24

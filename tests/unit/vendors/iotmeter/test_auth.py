@@ -125,6 +125,15 @@ async def test_a_refused_token_is_renewed_once_and_the_read_repeated(bench: Scri
         assert tokens == [None, "T1", None, "T2"]
 
 
+@pytest.mark.parametrize("told", ["token不存在", "登录信息不存在,请重新登录", "Token not found"])
+async def test_a_token_that_is_not_found_is_a_refused_token_and_no_missing_task(
+    bench: Scripted, told: str
+) -> None:
+    bench.cloud.will(bad(told), good(TASK))
+    assert (await look(bench)).status is Status.SUCCEEDED
+    assert bench.cloud.paths.count("Account/Login") == 2
+
+
 async def test_a_token_that_is_refused_twice_is_a_matter_of_credentials(bench: Scripted) -> None:
     bench.cloud.will(httpx.Response(401), httpx.Response(401))
     with pytest.raises(AuthFailed):
@@ -167,6 +176,14 @@ async def test_a_login_without_expiration_counts_for_an_hour(bench: Scripted) ->
     bench.time.advance(600)
     await look(bench)
     assert bench.cloud.paths.count("Account/Login") == 2
+
+
+async def test_a_login_whose_expiration_has_passed_is_used_all_the_same(bench: Scripted) -> None:
+    bench.cloud.logins = [login("T1", "2017-05-17T11:17:31.6895023+08:00")]
+    bench.cloud.will(*[good(TASK)] * 3)
+    for _ in range(3):
+        await look(bench)
+    assert [request.headers.get("token") for request in bench.cloud.requests] == [None, "T1", "T1", "T1"]
 
 
 async def test_what_the_vault_holds_may_be_anything(bench: Scripted) -> None:

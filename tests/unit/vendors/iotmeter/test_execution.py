@@ -581,6 +581,13 @@ async def test_read_gives_the_platforms_latest_reading(bench: Scripted) -> None:
     assert bench.effect.count == 0
 
 
+async def test_a_refused_reading_is_asked_for_three_times(bench: Scripted) -> None:
+    bench.cloud.will(bad("系统繁忙"), bad("系统繁忙"), fixture("get_real_model"))
+    outcome = await bench.run("read", {}, device=bench.device("1234567890"))
+    assert outcome.status is Status.SUCCEEDED
+    assert len(bench.cloud.requests) == 3
+
+
 async def test_v10_an_unknown_meter_is_an_answer(bench: Scripted) -> None:
     bench.cloud.will(fixture("v10"))
     outcome = await bench.run("read")

@@ -29,6 +29,7 @@ from tests.unit.vendors.iotmeter.bench import (
     Scripted,
     fixture,
     fixture_bytes,
+    page,
 )
 from tests.unit.vendors.iotmeter.test_codec import json_values, records
 
@@ -354,3 +355,11 @@ def test_no_push_makes_the_door_stumble(tail: str, body: bytes, sent: dict[str, 
         return
     assert json.loads(pushed.answer.body)["State"] == "success"
     assert all(reason and loads(part) is not ... for part, reason in pushed.unusable)
+
+
+async def test_a_device_of_which_only_a_report_tells_is_in_the_inventory(bench: Scripted) -> None:
+    bench.push(REPORT, fixture_bytes("v7"), **KEYS)
+    bench.cloud.will(page())
+    assert [(one.native_id, one.kind) for one in await bench.adapter.inventory()] == [
+        (METER, DeviceKind.GAS_METER)
+    ]

@@ -293,7 +293,8 @@ async def test_a_foreign_task_is_only_a_confirmation(sim: Simulated) -> None:
 async def test_a_refused_reading_and_an_unknown_meter_differ(sim: Simulated) -> None:
     outcome = await sim.run("read", {}, device=sim.device("99"))
     assert (outcome.status, outcome.code) == (Status.FAILED, "unknown_device")
-    sim.sim.faults.add(Fault("native_code", endpoint="MeterData/GetRealModel"))
+    assert (await sim.adapter.check()).startswith("data API: key accepted")
+    sim.sim.faults.add(Fault("native_code", endpoint="MeterData/GetRealModel", count=3))
     with pytest.raises(Refused):
         await sim.run("read")
 
