@@ -11,6 +11,9 @@ _RFC3339 = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+FUTURE = timedelta(minutes=10)
+"""What is told to be later than its receipt by more than this moves no clock (CONTRACT section 2)."""
+
 
 def rfc3339(at: datetime) -> str:
     """`2023-11-21T06:30:22Z`; with `.250` where the instant has milliseconds."""

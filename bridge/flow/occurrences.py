@@ -10,7 +10,7 @@ from bridge.contract import payloads
 from bridge.contract.publication import Class
 from bridge.domain.alarms import CONDITIONS, Condition, severity_of
 from bridge.domain.observation import AlarmMessage, AlarmState, Availability, Event, Origin, Value
-from bridge.domain.times import from_unix_ms, rfc3339, unix_ms
+from bridge.domain.times import FUTURE, from_unix_ms, rfc3339, unix_ms
 from bridge.flow.desk import Desk
 from bridge.store.protocols import AlarmRow, DeviceRow
 
@@ -75,13 +75,16 @@ def take_availability(desk: Desk, seen: Availability) -> None:
         at_ms = unix_ms(seen.at)
         if row.said_ms is not None and at_ms < row.said_ms:
             return
-        row.said_ms = at_ms
-    row.available = seen.online
+        if seen.at <= seen.received_at + FUTURE:  # what lies in the future would outlast all that follows
+            row.said_ms = at_ms
+    was_available, row.available = row.available, seen.online
     desk.retain(row, "availability", word.encode(), Class.META)
     if not seen.said:
         return
     # the first word ever is no change; a first "offline" is still worth telling
     changed = row.said != word and (row.said is not None or not seen.online)
+    # its last word was "offline" too, but the device was heard of since then: it is gone anew
+    changed = changed or (was_available is True and not seen.online)
     row.said = word
     if seen.announced or changed:
         take_event(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,7 @@ from bridge.contract.publication import Class
 from bridge.domain.metrics import LIFETIME_COUNTERS, METRICS, SWITCH_EVENTS
 from bridge.domain.observation import Event, Origin, Reading, Value, Words
 from bridge.domain.text import Json, canonical
-from bridge.domain.times import from_unix_ms, unix_ms
+from bridge.domain.times import FUTURE, from_unix_ms, unix_ms
 from bridge.flow.desk import Desk
 from bridge.flow.guard import guard_counters
 from bridge.flow.occurrences import check_conditions, clear_message_alarms, take_event
@@ -29,7 +29,6 @@ _TYPES = {
     for name, metric in METRICS.items()
 }
 """The types of which every value fits a metric."""
-FUTURE = timedelta(minutes=10)
 _SERIES = "series:"
 CLAIM_MS = 5 * 60 * 1000
 """How long a vendor's own report of a switch may come after the gateway saw the change by itself."""

@@ -94,7 +94,7 @@ ROWS = (
     _row("retain_state", {"enabled": True}, "set_retainstate", {"retainstate": 1}, effects=("retain_set",),
          acted=AGAIN, prepare=_kept_off),
     _row("read", {}, "getdevinfo", None, acted=AGAIN, result={"kind": "breaker"}),
-    Row("online", {}, WIFI, (_plain("getOnLine"),), "/getOnLine", "getOnLine", acted=AGAIN, acks=READ_ACKS,
+    Row("online", {}, WIFI, (_plain("getOnLine"),), "/getOnLine", "getOnLine", acted=AGAIN,
         result={"online": True}),
     Row("register", {}, WIFI, (_plain("register"),), "/register", "register", acted=AGAIN,
         acks=(("accepted", None, None), ("succeeded", None, 1005))),

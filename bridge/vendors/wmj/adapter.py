@@ -118,12 +118,12 @@ class WmjAdapter:
             return "no breaker is configured that is not excluded: nothing to ask for"
         serial = self._serials[0]
         try:
-            online, _ = await self._link.online(serial, Lane.COMMAND)
+            told = await self._link.online(serial, Lane.COMMAND)
         except Refused as error:
             if error.native_code != NOT_REGISTERED:
                 raise
             return f"credentials accepted; {serial} will be registered when it is first read"
-        return f"credentials accepted; {serial} is {'on line' if online else 'off line'}"
+        return f"credentials accepted; {serial} is {'on line' if told.is_online else 'off line'}"
 
     async def _read(self, serial: str, lane: Lane) -> Batch:
         try:
@@ -136,10 +136,10 @@ class WmjAdapter:
 
     async def _connection(self, serial: str) -> Batch:
         try:
-            online, at = await self._link.online(serial, Lane.POLL)
+            told = await self._link.online(serial, Lane.POLL)
         except Refused as error:
             return await self._released(serial, error)
-        return Batch([codec.connected(serial, online, at, Origin.POLL)])
+        return Batch([codec.connected(serial, told.is_online, told.received_at, Origin.POLL)])
 
     async def _released(self, serial: str, error: Refused) -> Batch:
         """A breaker taken off the account by command is out of reach, and no fault of the account."""

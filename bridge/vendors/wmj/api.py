@@ -11,7 +11,7 @@ from bridge.domain.text import Json, flag
 from bridge.pace.limits import Lane
 from bridge.ports import Effect
 from bridge.vendorkit.http import TOO_MANY, Call, Reply, Use, VendorHttp
-from bridge.vendors.wmj.faults import ALREADY_REGISTERED, verify_cloud, verify_device
+from bridge.vendors.wmj.faults import ALREADY_REGISTERED, OFFLINE, verify_cloud, verify_device
 from bridge.vendors.wmj.settings import WmjSettings
 from bridge.vendors.wmj.wire import Answer, CloudRequest, answer_of
 
@@ -26,6 +26,15 @@ class Told:
 
     info: Mapping[str, Json]
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What the cloud says of a device's connection, and with which of its codes."""
+
+    is_online: bool
+    received_at: datetime
+    code: int
 
 
 class WmjApi:
@@ -47,17 +56,17 @@ class WmjApi:
         verify_cloud(answer, "logout", also=(ALREADY_REGISTERED,))
         return answer.code or 0
 
-    async def get_online(self, serial: str, lane: Lane) -> tuple[bool, datetime]:
-        """Whether the cloud calls the device connected, and when it said so (4.3). Code 1002 is a no."""
+    async def get_online(self, serial: str, lane: Lane) -> Connection:
+        """Whether the cloud calls the device connected (4.3). Code 1002 is a no."""
         answer, received_at = await self._answer(CloudRequest("/getOnLine", serial), lane)
         try:
             verify_cloud(answer, "getOnLine")
         except DeviceOffline:
-            return False, received_at
+            return Connection(False, received_at, OFFLINE)
         online = flag(answer.inner.get("on_line"))
         if online is None:
             raise BadReply("the answer has no on_line of 1 or 0", operation="getOnLine")
-        return online, received_at
+        return Connection(online, received_at, 0)
 
     async def send(self, request: CloudRequest, lane: Lane, effect: Effect | None = None) -> Told:
         """Sends a command to the device and returns its answer (4.4). `effect` where it changes something."""
@@ -98,9 +107,18 @@ class WmjApi:
                 f"HTTP status {reply.status}", operation=request.operation, native_code=reply.status
             )
         try:
-            return answer_of(self._masked(reply)), reply.received_at
+            answer = answer_of(self._masked(reply))
         except ValueError as error:
             raise BadReply(f"the answer cannot be read: {error}", operation=request.operation) from None
+        if self._is_mixed_up(answer, request.serial):
+            raise BadReply("the answer is that of another device", operation=request.operation)
+        return answer, reply.received_at
+
+    def _is_mixed_up(self, answer: Answer, serial: str) -> bool:
+        """Whether the answer bears the serial number of another breaker of the account."""
+        named = answer.inner.get("device_sn")
+        told = named.strip().upper() if isinstance(named, str) else ""
+        return told != serial and told in self._settings.devices.include
 
     def _masked(self, reply: Reply) -> bytes:
         """The body without our secret: what a cloud echoes could end up in a message or a record."""

@@ -11,7 +11,7 @@ from bridge.domain.observation import AlarmMessage, Availability, Event, Observa
 from bridge.domain.text import Json, flag, word_of
 from bridge.domain.times import from_unix
 from bridge.vendors.wmj import frame as frames
-from bridge.vendors.wmj.codec import TRANSPORT, described, measured, public, reading
+from bridge.vendors.wmj.codec import TRANSPORT, alive, described, measured, public, published, reading
 from bridge.vendors.wmj.points import fault_names
 from bridge.vendors.wmj.wire import Callback
 
@@ -25,7 +25,7 @@ def pushed(message: Callback, received_at: datetime, policy: AccountPolicy) -> l
     if message.word == "power_report":
         return [
             *reading(message.serial, message.info, received_at, Origin.PUSH, policy),
-            _alive(message.serial, received_at),
+            alive(message.serial, received_at, Origin.PUSH),
         ]
     if message.word != "notify":
         return [_unknown(message, message.word, received_at, policy)]
@@ -37,10 +37,6 @@ def pushed(message: Callback, received_at: datetime, policy: AccountPolicy) -> l
     return [_unknown(message, kind or message.word, received_at, policy)]
 
 
-def _alive(serial: str, received_at: datetime) -> Availability:
-    return Availability(serial, online=True, received_at=received_at, origin=Origin.PUSH, said=False)
-
-
 def _connection(message: Callback, received_at: datetime, policy: AccountPolicy) -> Availability:
     return Availability(
         message.serial,
@@ -50,7 +46,8 @@ def _connection(message: Callback, received_at: datetime, policy: AccountPolicy)
         said=True,
         at=_unix(message.info.get("time")),
         announced=True,
-        data=public(message.info, policy),
+        vendor_code=message.word,
+        data=_data(message, policy),
     )
 
 
@@ -71,13 +68,13 @@ def _registered(message: Callback, received_at: datetime, policy: AccountPolicy)
         received_at,
         Origin.PUSH,
         vendor_code=message.word,
-        data=public(message.info, policy),
+        data=_data(message, policy),
     )
     return [
         event,
         *described(message.serial, message.info, policy),
         *reading(message.serial, message.info, received_at, Origin.PUSH, policy),
-        _alive(message.serial, received_at),
+        alive(message.serial, received_at, Origin.PUSH),
     ]
 
 
@@ -144,15 +141,20 @@ def fault_bits(bitmap: Json) -> list[str] | None:
 
 
 def _unknown(message: Callback, kind: Json, received_at: datetime, policy: AccountPolicy) -> Event:
-    data = public(message.info, policy) if message.raw_info is None else {"info": message.raw_info}
     return Event(
         message.serial,
         f"vendor_{_first_word(kind, message.word)}",
         received_at,
         Origin.PUSH,
         vendor_code=_as_text(kind),
-        data=data,
+        data=_data(message, policy),
     )
+
+
+def _data(message: Callback, policy: AccountPolicy) -> dict[str, Json]:
+    """The `info` as sent, also where it is no object (9.1), less customer data."""
+    raw = message.raw_info
+    return public(message.info, policy) if raw is None else {"info": published(raw, policy)}
 
 
 def _as_text(value: Json) -> str:

@@ -82,6 +82,8 @@ TRANSPORT = frozenset({"code", "msg", "status", "device_sn", "time"})
 """Fields of an `info` that the gateway uses itself (METRICS 1.9)."""
 
 _ALWAYS_PRIVATE = frozenset({"ipaddress", "ip", "ssid", "bssid", "mac"})
+_CARD_NUMBER = re.compile(r"[0-9]{19,20}|89[0-9A-Fa-f]{17,18}")
+"""The number of a SIM card. Chinese cards have letters in it too; a slash, as in `SSID/BSSID`, none has."""
 
 _ALARM_METRICS: Mapping[tuple[int, int], tuple[str, int]] = {
     (LOAD_ALARMS, 0x03): ("overload", 1000),
@@ -129,16 +131,25 @@ def alarm_metrics(answer: Sequence[Frame]) -> dict[str, Value]:
 
 def public(fields: Mapping[str, Json], policy: AccountPolicy) -> dict[str, Json]:
     """The fields as sent, less customer data (section 8) unless the account publishes it."""
-    if policy.customer_data:
-        return dict(fields)
-    return {name: value for name, value in fields.items() if not _is_private(name, value)}
+    return dict(fields) if policy.customer_data else _without_private(fields)
+
+
+def published(value: Json, policy: AccountPolicy) -> Json:
+    """Any value as sent, less customer data at whatever depth unless the account publishes it."""
+    return value if policy.customer_data else _without_private(value)
+
+
+def _without_private(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {name: _without_private(item) for name, item in value.items() if not _is_private(name, item)}
+    return [_without_private(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_private(name: str, value: Json) -> bool:
     """Wi-Fi devices put SSID and access point into `iccid` and their MAC into `imei` (Q11)."""
     text = str(value)
     if name == "iccid":
-        return not re.fullmatch(r"[0-9]{19,20}", text)
+        return not _CARD_NUMBER.fullmatch(text)
     if name == "imei":
         return not re.fullmatch(r"[0-9]{15}", text)
     return name in _ALWAYS_PRIVATE
@@ -161,7 +172,7 @@ def reading(
 
 def described(serial: str, info: Mapping[str, Json], policy: AccountPolicy) -> list[Described]:
     """What `dev_reg` and `getdevinfo` tell about the device itself; nothing where they tell nothing."""
-    texts: dict[str, Json] = {name: info[name] for name in _DESCRIPTION if _has_text(info.get(name))}
+    texts: dict[str, Json] = {name: info[name] for name in _DESCRIPTION if _tells(name, info.get(name))}
     shown = {name: texts[name] for name in _VENDOR_INFO if name in texts}
     private = {name: value for name, value in shown.items() if _is_private(name, value)}
     if not texts:
@@ -180,8 +191,11 @@ def described(serial: str, info: Mapping[str, Json], policy: AccountPolicy) -> l
     return [Described(device)]
 
 
-def _has_text(value: Json) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _tells(name: str, value: Json) -> bool:
+    """Whether a field says something: a text, or a number where any value may be sent."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return name in _VENDOR_INFO and number(value) is not None
 
 
 def polled(
@@ -192,12 +206,16 @@ def polled(
     origin: Origin = Origin.POLL,
 ) -> list[Observation]:
     """A successful `getdevinfo` as a poll takes it: the reading, the proof of life, what the device is."""
-    alive = Availability(serial, online=True, received_at=received_at, origin=origin, said=False)
     return [
         *reading(serial, info, received_at, origin, policy),
-        alive,
+        alive(serial, received_at, origin),
         *described(serial, info, policy),
     ]
+
+
+def alive(serial: str, received_at: datetime, origin: Origin) -> Availability:
+    """The device itself reported or answered, so it can be reached; the vendor said nothing of it."""
+    return Availability(serial, online=True, received_at=received_at, origin=origin, said=False)
 
 
 def switched(serial: str, closed: bool, received_at: datetime) -> Reading:

@@ -7,6 +7,7 @@ that leaves the outcome open is a LostAnswer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bridge.domain.account import AccountPolicy
@@ -72,7 +73,8 @@ class Execution:
         )
         if order.spec.name in ("pulse_on", "pulse_off"):
             self._notes.confirm(serial, order.params.delay_s + REPEAT_S)
-        return Outcome(Status.SUCCEEDED, vendor_code=0, observations=_new_state(order, told.received_at))
+        seen = [*_new_state(order, told.received_at), _alive(serial, told)]
+        return Outcome(Status.SUCCEEDED, vendor_code=0, observations=seen)
 
     async def _read(self, order: Order, _effect: Effect) -> Outcome:
         serial = _serial_of(order)
@@ -82,9 +84,10 @@ class Execution:
 
     async def _online(self, order: Order, _effect: Effect) -> Outcome:
         serial = _serial_of(order)
-        online, at = await self._link.online(serial, Lane.COMMAND)
-        seen = codec.connected(serial, online, at, Origin.COMMAND)
-        return Outcome(Status.SUCCEEDED, result={"online": online}, observations=[seen])
+        told = await self._link.online(serial, Lane.COMMAND)
+        seen = codec.connected(serial, told.is_online, told.received_at, Origin.COMMAND)
+        result = {"online": told.is_online}
+        return Outcome(Status.SUCCEEDED, vendor_code=told.code, result=result, observations=[seen])
 
     async def _register(self, order: Order, effect: Effect) -> Outcome:
         code = await self._link.register(_serial_of(order), effect)
@@ -100,8 +103,8 @@ class Execution:
             if await self._link.is_released(serial):
                 continue
             seen += await self._measured(serial)
-            online, at = await self._link.online(serial, Lane.INVENTORY)
-            seen.append(codec.connected(serial, online, at, Origin.POLL))
+            told = await self._link.online(serial, Lane.INVENTORY)
+            seen.append(codec.connected(serial, told.is_online, told.received_at, Origin.POLL))
         return Outcome(Status.SUCCEEDED, result={"devices": len(self._serials)}, observations=seen)
 
     async def _measured(self, serial: str) -> list[Observation]:
@@ -133,14 +136,16 @@ class Execution:
         return _compared(wanted, codec.protection_of(told.info), self._state(serial, told))
 
     async def _set_frame(self, order: Order, effect: Effect) -> Outcome:
-        request = order_frame(order.params)
+        serial, request = _serial_of(order), order_frame(order.params)
         told = await self._uart(order, effect)
         if not any(point.sets_alarms for point in request.points):
-            return _free_frame_outcome(_serial_of(order), told)
-        if _match(request, told) is frames.Match.OTHER and may_repeat(request):
-            await self._clock.sleep(REPEAT_S)
-            told = await self._repeated(order, effect, told)
-        return _frame_outcome(_serial_of(order), request, told)
+            outcome = _free_frame_outcome(serial, told)
+        else:
+            if _match(request, told) is frames.Match.OTHER and may_repeat(request):
+                await self._clock.sleep(REPEAT_S)
+                told = await self._repeated(order, effect, told)
+            outcome = _frame_outcome(serial, request, told)
+        return replace(outcome, observations=[*outcome.observations, _alive(serial, told)])
 
     async def _repeated(self, order: Order, effect: Effect, before: Told) -> Told:
         """The frame once more. It has been out already: what stops the second one does not undo the first."""
@@ -155,8 +160,9 @@ class Execution:
         request = request_of(order.spec.name, order.params, _serial_of(order), {})
         return await self._link.send(request, Lane.COMMAND, effect)
 
-    def _state(self, serial: str, told: Told) -> list[Reading]:
-        return codec.reading(serial, told.info, told.received_at, Origin.COMMAND, self._policy)
+    def _state(self, serial: str, told: Told) -> list[Observation]:
+        seen = codec.reading(serial, told.info, told.received_at, Origin.COMMAND, self._policy)
+        return [*seen, _alive(serial, told)]
 
 
 def _left_open(error: VendorError, what: str) -> LostAnswer:
@@ -167,6 +173,10 @@ def _left_open(error: VendorError, what: str) -> LostAnswer:
 
 def _serial_of(order: Order) -> str:
     return order.device.native_id if order.device is not None else str(order.params.device_sn).upper()
+
+
+def _alive(serial: str, told: Told) -> Observation:
+    return codec.alive(serial, told.received_at, Origin.COMMAND)
 
 
 def _new_state(order: Order, received_at: datetime) -> list[Observation]:
@@ -190,7 +200,9 @@ def _shows(order: Order, info: Mapping[str, Json]) -> bool:
     return all(present.get(name) == value for name, value in order.params.given().items())
 
 
-def _compared(wanted: Mapping[str, Value], present: Mapping[str, Value], seen: Sequence[Reading]) -> Outcome:
+def _compared(
+    wanted: Mapping[str, Value], present: Mapping[str, Value], seen: Sequence[Observation]
+) -> Outcome:
     differing = [name for name, value in wanted.items() if present.get(name) != value]
     if not differing:
         return Outcome(Status.SUCCEEDED, vendor_code=0, result=dict(present), observations=seen)

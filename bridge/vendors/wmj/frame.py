@@ -29,6 +29,7 @@ from bridge.vendors.wmj.points import (
     Record,
     alarm_of,
     describe_points,
+    fault_names,
     plain_value,
     point_name,
 )
@@ -263,6 +264,8 @@ def _point_parts(point: DataPoint) -> list[tuple[str, str]]:
     if not point.sets_alarms:
         value = plain_value(point)
         meaning = {True: "on", False: "off"}[value] if _is_switch(point) else f"value: {value}"
+        if point.is_fault:
+            meaning = f"faults: {', '.join(fault_names(int.from_bytes(point.value))) or 'none'}"
         return [*parts, (point.value.hex().upper(), meaning)]
     return parts + [
         (point.value[at : at + RECORD_BYTES].hex().upper(), _record_meaning(point.id, record))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from bridge.domain.errors import DeviceOffline, LostAnswer, Refused
 from bridge.pace.limits import Lane
 from bridge.ports import Effect
 from bridge.vendorkit.spec import Vault
-from bridge.vendors.wmj.api import Told, WmjApi
+from bridge.vendors.wmj.api import Connection, Told, WmjApi
 from bridge.vendors.wmj.faults import NOT_REGISTERED
 from bridge.vendors.wmj.notes import Notes
 from bridge.vendors.wmj.wire import CloudRequest
@@ -45,11 +43,11 @@ class Link:
         """`getdevinfo`."""
         return await self.send(CloudRequest("/send", serial, "getdevinfo"), lane)
 
-    async def online(self, serial: str, lane: Lane) -> tuple[bool, datetime]:
+    async def online(self, serial: str, lane: Lane) -> Connection:
         """`getOnLine`; never registers."""
-        online, received_at = await self._api.get_online(serial, lane)
-        self._notes.said(serial, online=online)
-        return online, received_at
+        told = await self._api.get_online(serial, lane)
+        self._notes.said(serial, online=told.is_online)
+        return told
 
     async def register(self, serial: str, effect: Effect) -> int:
         """Binds the device by command; returns the vendor's code."""

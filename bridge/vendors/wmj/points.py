@@ -99,6 +99,11 @@ class DataPoint:
         return self.id in GROUPS and self.type == RAW
 
     @property
+    def is_fault(self) -> bool:
+        """Whether it is the bitmap of faults."""
+        return self.id == FAULT and self.type == BITMAP
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """The records of 0x11 or 0x12; nothing for other data points."""
         if not self.sets_alarms:
@@ -142,7 +147,7 @@ def _described(point: DataPoint) -> dict[str, Json]:
     if point.sets_alarms:
         return row | {"records": [_described_record(point.id, record) for record in point.records]}
     row["value"] = plain_value(point)
-    if point.id == FAULT and point.type == BITMAP:
+    if point.is_fault:
         row["faults"] = fault_names(int.from_bytes(point.value))
     return row
 

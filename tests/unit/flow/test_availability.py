@@ -114,3 +114,23 @@ async def test_under_another_base_topic_the_availability_is_published_again(harn
     await harness.restart()
     await harness.take(seen(harness, True))
     assert harness.retained()["home/D1/availability"] == "online"
+
+
+async def test_an_offline_is_told_again_where_the_device_was_heard_of_since_the_last_one(
+    harness: Harness,
+) -> None:
+    await harness.take(seen(harness, False))
+    await harness.advance(60)
+    await harness.take(seen(harness, True, said=False))  # it answered, the vendor was not asked
+    await harness.restart()
+    await harness.advance(60)
+    await harness.take(seen(harness, False))
+    assert words(harness) == ["offline", "online", "offline"]
+    assert codes(harness) == ["offline", "offline"]
+
+
+async def test_a_word_of_the_future_does_not_silence_those_that_follow(harness: Harness) -> None:
+    await harness.take(callback(harness, False, 86400))
+    await harness.take(callback(harness, True, -1))
+    assert words(harness) == ["offline", "online"]
+    assert codes(harness) == ["offline", "online"]

@@ -94,10 +94,11 @@ async def test_fields_that_the_page_does_not_know_are_kept_without_customer_data
         "heartbeat": "x",
         "new": [1],
         "ssid": "HOME",
+        "network": [{"bssid": "001122334455", "channel": 6}],
     }
     account.cloud.will(answer(info))
     reading, alive = await account.poll(READ)
-    assert (reading.metrics, reading.extra) == ({}, {"new": [1]})
+    assert (reading.metrics, reading.extra) == ({}, {"new": [1], "network": [{"channel": 6}]})
     assert alive.online
     account.cloud.will(answer({"code": 0}))
     assert [type(one) for one in await account.poll(READ)] == [Availability]

@@ -58,7 +58,8 @@ def test_off_line_carries_the_vendors_time(account: Account) -> None:
     (seen,) = taken(account, callback("OffLine", {"time": "1725825680"}, type="0"))
     assert seen == Availability(
         SERIAL, False, NOW, Origin.PUSH, True,
-        at=datetime(2024, 9, 8, 20, 1, 20, tzinfo=UTC), announced=True, data={"time": "1725825680"},
+        at=datetime(2024, 9, 8, 20, 1, 20, tzinfo=UTC), announced=True, vendor_code="OffLine",
+        data={"time": "1725825680"},
     )  # fmt: skip
 
 
@@ -232,6 +233,24 @@ def test_unknown_callbacks_become_events(
     (seen,) = taken(account, callback(word, info))
     assert isinstance(seen, Event)
     assert (seen.code, seen.vendor_code, seen.data) == (code, native, info)
+
+
+@pytest.mark.parametrize("iccid", ["8986112021402010A123", "898604a6102070123456"])
+def test_a_sim_card_number_may_have_letters(account: Account, iccid: str) -> None:
+    _, described, _, _ = taken(account, callback("dev_reg", DEV_REG_INFO | {"iccid": iccid}))
+    assert described.device.vendor_info["iccid"] == iccid
+    assert "iccid" not in described.device.customer_info
+
+
+def test_what_describes_the_device_may_be_a_number(account: Account) -> None:
+    sent = DEV_REG_INFO | {"hw_ver": 1.1, "imei": 860000000000001, "project": True}
+    _, described, _, _ = taken(account, callback("dev_reg", sent))
+    assert described.device.vendor_info == {"hw_ver": Decimal("1.1"), "imei": 860000000000001}
+
+
+def test_the_raw_info_of_a_connection_message_is_kept_less_customer_data(account: Account) -> None:
+    (seen,) = taken(account, callback("OnLine", [{"ipaddress": "203.0.113.10", "cell": 7}]))
+    assert (seen.online, seen.vendor_code, seen.data) == (True, "OnLine", {"info": [{"cell": 7}]})
 
 
 def test_an_info_that_is_no_object_is_empty_and_kept(account: Account) -> None:

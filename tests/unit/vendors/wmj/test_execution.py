@@ -47,6 +47,11 @@ ALL_FIVE = {
 }  # fmt: skip
 
 
+def alive(account: Account) -> Availability:
+    """What every answer of a breaker to a command says besides."""
+    return Availability(SERIAL, True, account.clock.now(), Origin.COMMAND, said=False)
+
+
 def hex_ack(frame: Any) -> dict[str, Any]:
     return answer({"code": 0, "hex_ack": frame, "msg": ""})
 
@@ -76,7 +81,7 @@ async def test_a_plain_command_is_the_pages_request_and_its_yes_is_final(
     assert account.effect.count == 1
     assert (outcome.status, outcome.vendor_code) == (Status.SUCCEEDED, 0)
     expected = [] if metrics is None else [Reading(SERIAL, account.clock.now(), Origin.COMMAND, metrics)]
-    assert list(outcome.observations) == expected
+    assert list(outcome.observations) == [*expected, alive(account)]
 
 
 async def test_commands_go_first_and_count_for_the_account_and_the_device(account: Account) -> None:
@@ -244,7 +249,7 @@ async def test_online_tells_the_clouds_word(account: Account, word: Any, online:
     outcome = await account.run("online")
     assert account.cloud.bodies == [plain()]
     assert account.cloud.requests[0].url.path == "/deviceApi/getOnLine"
-    assert outcome.result == {"online": online}
+    assert (outcome.result, outcome.vendor_code) == ({"online": online}, 0)
     assert list(outcome.observations) == [
         Availability(SERIAL, online, account.clock.now(), Origin.COMMAND, True)
     ]
@@ -252,7 +257,8 @@ async def test_online_tells_the_clouds_word(account: Account, word: Any, online:
 
 async def test_online_takes_code_1002_for_a_no_and_an_unclear_word_for_none(account: Account) -> None:
     account.cloud.will(OFFLINE, {"code": 0, "data": {}})
-    assert (await account.run("online")).result == {"online": False}
+    offline = await account.run("online")
+    assert (offline.result, offline.vendor_code) == ({"online": False}, 1002)
     with pytest.raises(BadReply):
         await account.run("online")
 
@@ -281,7 +287,8 @@ async def test_protection_is_filled_in_from_the_device_sent_complete_and_read_ba
     assert account.effect.count == 1
     assert outcome.status is Status.SUCCEEDED
     assert outcome.result == ALL_FIVE | {"overcurrent_a": 32}
-    (reading,) = outcome.observations
+    reading, can_be_reached = outcome.observations
+    assert can_be_reached == alive(account)
     assert reading.origin is Origin.COMMAND
     assert reading.metrics["threshold_overcurrent"] == 32
 
@@ -344,7 +351,8 @@ async def test_load_alarms_succeed_with_an_equal_report(account: Account) -> Non
     assert outcome.result["overload_kw"] == {"threshold": 13, "trip": True}
     assert outcome.result["hex_ack"] == F6
     assert outcome.result["data_points"][0]["name"] == "alarm_set_1"
-    (reading,) = outcome.observations
+    reading, can_be_reached = outcome.observations
+    assert can_be_reached == alive(account)
     assert reading.metrics == {
         "threshold_overload": 13000, "trip_overload": True, "threshold_leakage_current": 30,
         "trip_leakage_current": True, "threshold_temperature": 80, "trip_temperature": True,
@@ -356,7 +364,8 @@ async def test_voltage_alarms_succeed_with_an_equal_report(account: Account) -> 
     outcome = await account.run("set_alarms", VOLTAGE)
     assert account.cloud.bodies == [sent("uart_cmd", f'{{"hex_cmd":"{F1_RIGHT}"}}')]
     assert outcome.status is Status.SUCCEEDED
-    (reading,) = outcome.observations
+    reading, can_be_reached = outcome.observations
+    assert can_be_reached == alive(account)
     assert reading.metrics["trip_low_balance"] is False
     assert reading.metrics["threshold_low_balance"] == 30
 
@@ -376,7 +385,7 @@ async def test_other_values_than_asked_for_have_failed_and_are_told(account: Acc
     outcome = await account.run("set_alarms", silenced(LOAD))
     assert (outcome.status, outcome.code) == (Status.FAILED, "values_differ")
     assert outcome.result["overload_kw"] == {"threshold": 6, "trip": False}
-    assert [type(one) for one in outcome.observations] == [Reading]
+    assert [type(one) for one in outcome.observations] == [Reading, Availability]
     assert outcome.observations[0].metrics["threshold_overload"] == 6000
 
 
@@ -429,11 +438,11 @@ async def test_a_hex_frame_that_switches_needs_no_matching_answer(account: Accou
     account.cloud.will(hex_ack(F10), hex_ack("nonsense"), hex_ack(F2))
     outcome = await account.run("hex_frame", {"hex": "55 AA 00 06 00 05 10 01 00 01 01 1D"})
     assert outcome.status is Status.SUCCEEDED
-    assert [one.metrics for one in outcome.observations] == [{"switch_state": "on"}]
+    assert outcome.observations[0].metrics == {"switch_state": "on"}
     assert outcome.result["data_points"][0]["value"] is True
     for _ in range(2):
         other = await account.run("hex_frame", {"hex": "55AA0006000510010001001C"})
-        assert (other.status, other.observations) == (Status.SUCCEEDED, [])
+        assert (other.status, other.observations) == (Status.SUCCEEDED, [alive(account)])
     assert account.clock.slept == []
 
 
@@ -449,6 +458,16 @@ async def test_a_hex_frame_that_disables_tells_so(account: Account) -> None:
     account.cloud.will(hex_ack("55AA030700101100000C0300000D0400001E05000050BD"))
     outcome = await account.run("hex_frame", {"hex": F7})
     assert outcome.observations[1].data == {"names": ["overload", "leakage_current", "overheat"]}
+
+
+async def test_an_answer_that_bears_another_breakers_number_leaves_the_outcome_open() -> None:
+    account = Account(devices=[SERIAL, "W7100000002"])
+    account.cloud.will(OK | {"data": {**OK["data"], "device_sn": "w7100000002"}})
+    with pytest.raises(BadReply, match="another device"):
+        await account.run("breaker", {"state": "on"})
+    account.cloud.will(OK | {"data": {**OK["data"], "device_sn": "W7199999999"}})
+    assert (await account.run("breaker", {"state": "on"})).status is Status.SUCCEEDED
+    await account.aclose()
 
 
 # asking after a lost answer -----------------------------------------------------------------------

@@ -274,6 +274,10 @@ def test_switch_and_faults_are_explained_in_words() -> None:
     fault = frame.explain("55AA0307000809050004000008002B")[0]["data_points"][0]
     assert fault["name"] == "fault"
     assert fault["faults"] == ["undervoltage"]
+    meanings = [frame.explain(text)[0]["parts"][-2]["meaning"] for text in (
+        "55AA0307000809050004000008002B", "55AA03070006090500020C002B", "55AA0307000509050001001D",
+    )]  # fmt: skip
+    assert meanings == ["faults: undervoltage", "faults: overvoltage, undervoltage", "faults: none"]
 
 
 def test_fault_bits_have_the_names_of_the_table() -> None:
