@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bridge.domain.account import AccountPolicy
 from bridge.domain.errors import StoreError
 from bridge.domain.times import unix_ms
 from bridge.flow.intake import Intake
@@ -30,6 +32,7 @@ ASIDES_AT_MOST = 10_000
 COUNT_EVERY_S = 3600.0
 BODIES_FOR_S = 3600.0
 ROUND_S = 60.0
+MIN_PAUSE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class StateFlusher:
 
 @dataclass(slots=True)
 class Janitor:
-    """Rounds once a minute."""
+    """Rounds once a minute; between them it looks after the alarms of accounts that clear theirs sooner."""
 
     store: Store
     intake: Intake
@@ -102,27 +105,30 @@ class Janitor:
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
+        due = self.clock.monotonic()
         while True:
+            pause_s = ROUND_S
             try:
-                await self.round()
+                pause_s = self._pause_s()
+                if self.clock.monotonic() >= due:
+                    due = self.clock.monotonic() + ROUND_S
+                    await self.round()
+                else:
+                    await self._look_after([one for one in self.roster.accounts() if _clears_soon(one)])
             except StoreError as error:
                 log.error("janitor.store_failed", extra={"reason": str(error)})
             except Exception:
                 log.exception("janitor.crashed")
-            await self.clock.sleep(ROUND_S)
+            await self.clock.sleep(min(pause_s, max(0.0, due - self.clock.monotonic())))
+
+    def _pause_s(self) -> float:
+        """So that no alarm stands much longer than its account wants."""
+        wanted = [one.alarm_clear_after_s / 10 for one in self.roster.accounts() if _clears_soon(one)]
+        return max(MIN_PAUSE_S, min(wanted, default=ROUND_S))
 
     async def round(self) -> None:
         """One round."""
-        for policy in self.roster.accounts():
-
-            def clear(tx: Tx, policy: object = policy) -> None:
-                desk = self.intake.desk(tx, policy)  # type: ignore[arg-type] # bound per turn
-                clear_old_alarms(desk)
-                if self.intake.confirms is not None:
-                    self.intake.confirms.review(desk)
-                self.intake.close(desk)
-
-            await self.store.run(clear)
+        await self._look_after(self.roster.accounts())
         now_ms = unix_ms(self.clock.now())
         counting = [policy.account for policy in self.roster.accounts() if policy.interlocks.watching]
 
@@ -138,6 +144,19 @@ class Janitor:
         await self.store.run(forget)
         await self._forget_records(now_ms)
 
+    async def _look_after(self, policies: Sequence[AccountPolicy]) -> None:
+        """Clears alarms that are old enough, and tells the words that matched nothing."""
+        for policy in policies:
+
+            def clear(tx: Tx, policy: AccountPolicy = policy) -> None:
+                desk = self.intake.desk(tx, policy)
+                clear_old_alarms(desk)
+                if self.intake.confirms is not None:
+                    self.intake.confirms.review(desk)
+                self.intake.close(desk)
+
+            await self.store.run(clear)
+
     async def _forget_records(self, now_ms: int) -> None:
         """Notes of records are kept for as long as a vendor's past may bring them again, unless they are too many."""
         if self._counted_ms is None or abs(now_ms - self._counted_ms) >= COUNT_EVERY_S * 1000:
@@ -148,3 +167,7 @@ class Janitor:
             grown_ms = self._surplus_ms + now_ms - self._counted_ms
             until_ms = max(until_ms, min(grown_ms, now_ms - int(SEEN_FOR_S * 1000)))
         await self.store.run(lambda tx: tx.seen.forget_records_before(until_ms))
+
+
+def _clears_soon(policy: AccountPolicy) -> bool:
+    return policy.alarm_clear_after_s < 10 * ROUND_S

@@ -5,6 +5,7 @@ Pure. Nothing here decides what a value means; text that has none of the known s
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -61,7 +62,7 @@ class Callback:
 
 def answer_of(body: bytes) -> Answer:
     """An answer as `{code, data: {info}}`, `{data: {info}}` or `{info}` (Q2). Raises ValueError."""
-    root = loads_sent(body)
+    root = loads_sent(body.removeprefix(BOM_UTF8))  # PHP may send one
     if not isinstance(root, dict):
         raise ValueError("expected a JSON object")
     code = _whole(root.get("code"))
@@ -112,6 +113,7 @@ def callback_fields(body: bytes) -> Json:
 
     Raises ValueError where it is neither. What comes back need not be an object.
     """
+    body = body.removeprefix(BOM_UTF8)
     try:
         return loads_sent(body)
     except ValueError as error:

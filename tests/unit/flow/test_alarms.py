@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -304,3 +305,15 @@ async def test_events_of_other_seconds_are_other_events(harness: Harness, second
     await harness.advance(seconds)
     await harness.take(Event("D1", "vendor_x", harness.clock.now(), Origin.PUSH))
     assert len(harness.docs("home/D1/event")) == 1 + seconds
+
+
+async def test_an_account_that_clears_alarms_soon_does_not_wait_for_the_minute(tmp_path: Path) -> None:
+    async with Harness(tmp_path, alarm_clear_after_s=20.0) as harness:
+        running = asyncio.ensure_future(harness.janitor.run())
+        await harness.advance(5)
+        await harness.take(message(harness))
+        for seconds, states in ((19, ["raised"]), (4, ["raised", "cleared"])):
+            for _ in range(seconds):
+                await harness.advance(1)
+            assert [one["state"] for one in harness.docs("home/D1/alarm")] == states
+        running.cancel()

@@ -361,3 +361,8 @@ def test_no_body_raises_anything_but_the_known_errors(body: bytes) -> None:
     for one in pushed.batches[0].observations:
         if isinstance(one, Reading):
             assert all(METRICS[name].takes(value) for name, value in one.metrics.items())
+
+
+def test_a_byte_order_mark_is_no_fault(account: Account) -> None:
+    (seen,) = taken(account, b"\xef\xbb\xbf" + callback("OnLine", {"time": "1725825684"}))
+    assert (seen.online, seen.data) == (True, {"time": "1725825684"})

@@ -32,6 +32,7 @@ from bridge.vendors.wmj.wire import answer_of
         b'{"code": 0, "data": {"info": {"status": "1", "code": 0}}}',
         b'{"code": 0, "data": {"info": [0]}}',
         b'{"data": {"info": ["0", "ok"]}}',
+        b'\xef\xbb\xbf{"code": 0, "data": {"info": {"code": 0}}}',
     ],
 )
 def test_every_shape_of_success_is_understood(body: bytes) -> None:
