@@ -451,13 +451,14 @@ class Gateway:
                 self.board.take(row.publication for row in added)
 
     async def _connected(self, connection: Connection) -> None:
-        if connection.session_present:
+        if connection.retained_kept:
             return
         broker = self._broker if connection.protocol == 5 else None
 
         def work(tx: Tx) -> None:
-            tx.vault.put("", "mqtt5", broker)
-            tx.deliveries.clear()  # a new session: the broker delivers nothing again
+            if not connection.session_present:
+                tx.vault.put("", "mqtt5", broker)
+                tx.deliveries.clear()  # a new session: the broker delivers nothing again
             publish_again(tx)
 
         await self.store.run(work)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import select
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,10 +38,12 @@ class Connection:
     retain_available: bool = True
     qos: int = 1
     session_present: bool = False
+    retained_kept: bool = False
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     born: asyncio.Event = field(default_factory=asyncio.Event)
     birth: int | None = None
     end: str = ""
+    on_sent: Callable[[int, Publication], None] = lambda _mid, _publication: None
     fast: FastClient | None = None
     _json: Properties = field(default_factory=lambda: described(PacketTypes.PUBLISH, JSON))
     _words: Properties = field(default_factory=lambda: described(PacketTypes.PUBLISH, WORDS))
@@ -54,6 +57,12 @@ class Connection:
 
     def send(self, publication: Publication) -> int | None:
         """See `publisher.Line`."""
+        mid = self._sent(publication)
+        if mid is not None and publication.retain:
+            self.on_sent(mid, publication)
+        return mid
+
+    def _sent(self, publication: Publication) -> int | None:
         if self.fast is not None and self.qos == 1:
             retain = publication.retain and self.retain_available
             return self.fast.send(

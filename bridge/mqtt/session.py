@@ -31,6 +31,7 @@ from bridge.mqtt.incoming import Incoming, from_paho
 from bridge.mqtt.publisher import Publisher
 from bridge.mqtt.refusals import refusal
 from bridge.mqtt.settings import MqttSettings
+from bridge.mqtt.witness import Witness
 from bridge.mqtt.writing import guard_writing
 from bridge.ports import Clock, Rng
 
@@ -76,6 +77,7 @@ class Session:
         self._rng = rng
         self._protocol = settings.protocol
         self._will_qos, self._will_retained = 1, True
+        self._witness = Witness(topics.bridge("status"))
         self._accounts: list[str] = []
         self._connection: Connection | None = None
         self._arrivals = Arrivals(admit, publisher, clock)
@@ -161,6 +163,9 @@ class Session:
         connection: Connection | None = None
         try:
             connection = await self._connect()
+            connection.retained_kept = connection.session_present and await self._witness.asks(
+                connection.client
+            )
             await self.on_connected(connection)
             await self._subscribe_all(connection)
             await self._announce(connection)
@@ -186,6 +191,7 @@ class Session:
             if not self._stopping:
                 self._connection = None
                 self._publisher.detach()
+                self._witness.broke()
                 if connection is not None:
                     drop(connection)
         if stood and not self._stopping:
@@ -253,6 +259,7 @@ class Session:
             logger=logging.getLogger("bridge.mqtt.client"),
         )
         connection = Connection(client, self._protocol, self._settings.window)
+        connection.on_sent = self._witness.sent
         if self._settings.fast and self._settings.transport == "tcp":
             connection.fast = FastClient.adopt(
                 connection.paho,
@@ -381,6 +388,7 @@ class Session:
 
     def _published(self, connection: Connection, mid: int, reason: int) -> None:
         connection.heard()
+        self._witness.confirmed(mid, reason)
         if mid != connection.birth:
             self._publisher.acknowledged(mid, reason)
             return
@@ -391,6 +399,8 @@ class Session:
 
     def _received(self, connection: Connection, message: Incoming) -> None:
         connection.heard()
+        if self._witness.hears(message):
+            return
         tell = self._watched.get(message.topic)
         if tell is not None:
             if not message.retained and not self._stopping:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import signal
 import time
 from typing import Any
 
 import httpx
 
-from tests.system.fixtures import DEVICES, MakeGateway
+from tests.system.fixtures import DEVICES, MakeBroker, MakeGateway, MakeListener
 from tests.system.polling import until
 from tests.system.stage import HOST, PUSH_SECRET, Broker, Gateway, Listener, free_port, retained
 
@@ -181,3 +182,44 @@ def test_a_restart_does_not_forget_when_the_vendor_answered_last(
     gateway.start()
     away = listener.wait(status, lambda one: one.json["state"] == "unreachable", after=before).json
     assert away["last_success"] >= told
+
+
+def persistent(make_broker: MakeBroker, make_gateway: MakeGateway) -> tuple[Broker, Gateway]:
+    broker = make_broker(persistence=True)
+    gateway = make_gateway(at=broker, account={"devices": [D1]})
+    settles_at(broker, topics("meterbridge", {"shop": [D1]}), gateway)
+    return broker, gateway
+
+
+def test_broker_that_comes_back_from_a_power_cut_with_an_older_picture_gets_what_it_lost(
+    make_broker: MakeBroker, make_gateway: MakeGateway, make_listener: MakeListener
+) -> None:
+    broker, gateway = persistent(make_broker, make_gateway)
+    broker.signal(signal.SIGUSR1)  # writes its picture; by itself it does so every half hour
+    until(lambda: (broker.folder / "mosquitto.db").exists(), 10, "the picture is written", broker.tail)
+    listener = make_listener(broker)
+    reloaded(gateway, listener, account(gateway, devices=[D1, D2]))
+    everything = topics("meterbridge", {"shop": [D1, D2]})
+    settles_at(broker, everything, gateway)
+    listener.end()
+    broker.kill()
+    broker.start()
+    settles_at(broker, everything, gateway)
+    connections = gateway.events("mqtt.connected")
+    assert [one["session"] for one in connections] == [False, True]
+
+
+def test_broker_that_kept_everything_is_not_told_it_again(
+    make_broker: MakeBroker, make_gateway: MakeGateway, make_listener: MakeListener
+) -> None:
+    broker, gateway = persistent(make_broker, make_gateway)
+    listener = make_listener(broker)
+    listener.wait(f"meterbridge/shop/{D1}/info")
+    seen = listener.mark()
+    broker.restart()
+    listener.wait("meterbridge/bridge/status", lambda one: one.payload == b"online", 30, after=seen)
+    assert gateway.events("mqtt.connected")[1]["session"] is True
+    listener.send(f"meterbridge/shop/{D1}/cmd/online", {"id": "after"})
+    listener.final(f"meterbridge/shop/{D1}/ack", "after")
+    told = [one for one in listener.all(f"meterbridge/shop/{D1}/info") if not one.dup]
+    assert len(told) == 1
