@@ -17,6 +17,8 @@ from bridge.store.sqlite.database import SqliteStore
 
 log = logging.getLogger("bridge")
 
+TELL_AGAIN_S = 3600.0
+
 
 class Notices:
     """The other ends of what the parts of a gateway tell."""
@@ -27,11 +29,17 @@ class Notices:
         self._topics = topics
         self._clock = clock
         self._keeping: set[asyncio.Task[None]] = set()
+        self._told_until: dict[str, float] = {}
 
     def refused(self, publication: Publication, reason: int) -> None:
-        """What the broker does not take for good is kept as a dead letter, so that nothing is lost unseen."""
-        log.error("mqtt.publish_refused", extra={"topic": publication.topic, "reason": f"0x{reason:02x}"})
+        """What the broker does not take for good is kept as a dead letter, so that nothing is lost unseen; told once an
+        hour and topic, or what is told would be more than what is refused."""
         self._keep_aside(publication, f"the broker refused it: reason 0x{reason:02x}")
+        now_s = self._clock.monotonic()
+        if now_s < self._told_until.get(publication.topic, now_s):
+            return
+        self._told_until[publication.topic] = now_s + TELL_AGAIN_S
+        log.error("mqtt.publish_refused", extra={"topic": publication.topic, "reason": f"0x{reason:02x}"})
         if publication.topic != self._topics.bridge("event"):
             self._reporter.event(
                 "publish_refused",
@@ -47,7 +55,12 @@ class Notices:
             with contextlib.suppress(StoreError):
                 await self._store.run(
                     lambda tx: tx.dead_letters.add(
-                        publication.account or GATEWAY, publication.topic, reason, publication.body, at_ms
+                        publication.account or GATEWAY,
+                        publication.topic,
+                        reason,
+                        publication.body,
+                        at_ms,
+                        replacing=publication.retain,
                     )
                 )
 

@@ -124,7 +124,9 @@ class Settler:
         """An acknowledgement on the plain topic and, for MQTT 5 callers, the same document on their own."""
         body = dumps(document)
         topic = self._topics.ack(account, device_level)
-        for target in (topic, reply_topic):
+        for target in dict.fromkeys(
+            (topic, reply_topic)
+        ):  # once, also where the caller listens on the plain topic
             if target is not None:
                 tx.outbox.add(
                     Publication(

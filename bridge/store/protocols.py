@@ -459,8 +459,11 @@ class DeadLetter:
 class DeadLetterTable(Protocol):
     """Unusable input, bounded; the same body is kept once and counted."""
 
-    def add(self, account: str, source: str, reason: str, body: bytes, at_ms: int) -> bool:
-        """True if it is new. The oldest ones go when there are too many, or their bodies are too large together."""
+    def add(
+        self, account: str, source: str, reason: str, body: bytes, at_ms: int, *, replacing: bool = False
+    ) -> bool:
+        """True if it is new. The oldest ones go when there are too many, or their bodies are too large together.
+        `replacing`: others of this source go too, only the latest counts."""
         ...
 
     def list(self, limit: int) -> Sequence[DeadLetter]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from paho.mqtt import publish
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -176,6 +178,33 @@ def test_topic_that_an_access_list_denies_is_told_and_the_others_go_on(
     listener.wait(f"{SHOP}/{D1}/state")
     works(gateway, broker, make_listener)
     assert gateway.events("mqtt.lost") == []
+
+
+def test_retained_topic_that_is_denied_again_and_again_is_told_once_and_kept_once(
+    make_broker: MakeBroker, make_gateway: MakeGateway, make_listener: MakeListener, tmp_path: Path
+) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text(f"topic deny {SHOP}/{D1}/state\ntopic readwrite #\n")
+    broker = make_broker(lines=[f"acl_file {rules}"])
+    listener = make_listener(broker)
+    gateway = make_gateway(at=broker, account={"devices": [D1]}, mqtt={"state_interval": "100ms"})
+    listener.tails.append(gateway.tail)
+    refused = 'meterbridge_outbox_refused_total{class="state"}'
+    for number in range(5):
+        listener.send(
+            f"{SHOP}/{D1}/cmd/breaker", {"state": "off" if number % 2 else "on", "id": f"c{number}"}
+        )
+        listener.final(ACK, f"c{number}")
+        time.sleep(0.2)
+    until(lambda: _metric(gateway, refused) >= 3, 20, "states are refused", gateway.tail)
+    assert _metric(gateway, "meterbridge_dead_letters") == 1
+    told = [one for one in listener.all("meterbridge/bridge/event") if one.json["code"] == "publish_refused"]
+    assert len(told) == len(gateway.events("mqtt.publish_refused")) == 1
+
+
+def _metric(gateway: Gateway, name: str) -> float:
+    text = httpx.get(f"{gateway.web}/metrics", timeout=20, trust_env=False).text
+    return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
 
 
 def test_access_list_that_denies_everything_but_the_commands_does_not_stop_the_gateway(

@@ -21,8 +21,15 @@ class SqliteDeadLetters:
         self._db = db
         self._vault = SqliteVault(db)
 
-    def add(self, account: str, source: str, reason: str, body: bytes, at_ms: int) -> bool:
+    def add(
+        self, account: str, source: str, reason: str, body: bytes, at_ms: int, *, replacing: bool = False
+    ) -> bool:
         digest = hashlib.sha256(body).digest()
+        if replacing:
+            self._db.execute(
+                "DELETE FROM dead_letter WHERE account = ? AND source = ? AND digest <> ?",
+                (account, source, digest),
+            )
         known = self._db.execute(
             "UPDATE dead_letter SET count = count + 1, last_ms = ?, reason = ?"
             " WHERE account = ? AND source = ? AND digest = ?",

@@ -381,6 +381,15 @@ async def test_every_acknowledgement_is_copied_to_the_response_topic(harness: Ha
     assert [one.doc for one in copies] == harness.docs("home/D1/ack")
 
 
+async def test_a_caller_who_names_the_topic_of_the_acknowledgements_gets_each_once(harness: Harness) -> None:
+    await harness.command("home/D1/cmd/breaker", "on", response_topic="mb/home/D1/ack", correlation=b"c1")
+    acks = harness.published("home/D1/ack")
+    assert [(one.doc["status"], one.correlation) for one in acks] == [
+        ("accepted", b"c1"),
+        ("succeeded", b"c1"),
+    ]
+
+
 async def test_a_rejection_and_a_duplicate_are_copied_too(harness: Harness) -> None:
     await harness.command("home/D1/cmd/wipe", response_topic="mb/answers/me", correlation=b"c0")
     await harness.command("home/D1/cmd/recharge", PAY)
