@@ -67,7 +67,10 @@ class BrokerChoice:
         if self.username is not None:
             values["username"] = self.username
         if self.password_file is not None:
-            text = Path(self.password_file).read_text(encoding="utf-8")
+            try:
+                text = Path(self.password_file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                raise click.UsageError("--password-file: expected a readable text in UTF-8") from None
             values["password"] = SecretStr(text.removesuffix("\n"))
         try:
             return MqttSettings.model_validate(values)

@@ -13,7 +13,7 @@ import aiomqtt
 import click
 
 from bridge.cli.broker import connected
-from bridge.cli.failures import Failure
+from bridge.cli.failures import Failure, is_of_output
 from bridge.cli.running import new_event_loop
 from bridge.cli.view import View
 from bridge.cli.watching import show, until_told, wants_colour
@@ -46,6 +46,9 @@ def demonstrate(for_s: float | None, devices: int, broker: str, *, plain: bool) 
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(until_told(_perform(devices, broker, colour), for_s))
     except BaseExceptionGroup as group:
+        broken, _rest = group.split(OSError)
+        if broken is not None and is_of_output(first := _first(broken)):
+            raise first from None
         raise Failure(_reason(group)) from None
     except BridgeError as error:
         raise Failure(str(error)) from None
@@ -58,10 +61,13 @@ def _reason(group: BaseExceptionGroup[BaseException]) -> str:
     known, rest = group.split((BridgeError, Failure))
     if rest is not None or known is None:
         raise group
-    first: BaseException = known
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return str(first)
+    return str(_first(known))
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
 
 
 async def _perform(devices: int, broker: str, colour: bool) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from bridge.config import Configuration
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class Failure(click.ClickException):
@@ -44,6 +48,11 @@ class UnknownAccount(Failure):
 
     def __init__(self, name: str, known: list[str], where: str) -> None:
         super().__init__(f"there is no account {name!r} in {where}; known are: {', '.join(known) or 'none'}")
+
+
+def is_of_output(error: BaseException) -> bool:
+    """Whether what is printed finds no reader or no room any more."""
+    return isinstance(error, OSError) and error.errno in (errno.EPIPE, *NO_ROOM)
 
 
 def read_configuration(path: str) -> Configuration:

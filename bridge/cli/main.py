@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
@@ -294,6 +293,7 @@ def schema(name: str | None, into: Path | None) -> None:
       meterbridge schema telemetry
       meterbridge schema --into docs/schemas
     """
+    from bridge.cli.failures import Failure
     from bridge.cli.schemas import all_schemas, write
     from bridge.domain.text import dumps
     from bridge.vendors import VENDORS
@@ -302,7 +302,10 @@ def schema(name: str | None, into: Path | None) -> None:
     if name is not None and name not in schemas:
         raise click.UsageError(f"there is no schema {name!r}; known are: {', '.join(schemas)}")
     if into is not None:
-        write(schemas if name is None else {name: schemas[name]}, into)
+        try:
+            write(schemas if name is None else {name: schemas[name]}, into)
+        except OSError as error:
+            raise Failure(f"--into: cannot write there: {error.strerror} ({error.filename})") from None
         return
     click.echo(dumps(schemas if name is None else schemas[name]).decode())
 
@@ -334,10 +337,12 @@ for group in (journal, deadletter, gaps, diagnostics):
 
 def main() -> None:
     """Entry point of the command."""
+    from bridge.cli.failures import NO_ROOM
+
     try:
         cli(prog_name="meterbridge")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if error.errno not in NO_ROOM:
             raise
         click.echo(f"meterbridge: cannot write the output: {error.strerror}", err=True)
         os._exit(1)  # what is left in the buffer would fail once more at the end, with a traceback

@@ -214,8 +214,16 @@ def _mistakes(spec: CommandSpec, error: ValidationError, given: Json) -> str:
         elif item["type"] == "missing":
             texts.append(f"{path}: is required")
         else:
-            texts.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
+            texts.append(f"{path}: {_reworded(item['msg'])}")
     return "; ".join(texts)
+
+
+def _reworded(message: str) -> str:
+    return (
+        message.removeprefix("Value error, ")
+        .replace("Input should be", "expected")
+        .replace("String should have", "expected text with")
+    )
 
 
 def _has_too_many_digits(given: Json, place: Sequence[int | str]) -> bool:

@@ -7,6 +7,8 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
@@ -175,6 +177,27 @@ def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     finally:
         demo.end(signal.SIGKILL)
     until(lambda: not any(is_alive(pid) for pid in started), "the broker has ended, too")
+
+
+def test_it_ends_without_a_traceback_when_nobody_reads_any_more() -> None:
+    """`make demo | head`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bridge", "demo", "--broker", "amqtt"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while not process.stdout.readline().startswith("What passes now"):
+        assert process.poll() is None
+    process.stdout.close()
+    try:
+        told = process.stderr.read()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+    assert "Traceback" not in told
 
 
 def test_it_stops_with_a_message_when_its_broker_dies(tmp_path: Path) -> None:

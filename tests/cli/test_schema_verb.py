@@ -92,3 +92,10 @@ def test_the_example_configuration_is_what_the_schema_says(schemas: dict[str, An
 def test_one_schema_by_name() -> None:
     assert json.loads(meterbridge("schema", "ack").stdout)["title"] == "acknowledgement of a command"
     assert "known are: configuration, telemetry" in meterbridge("schema", "other").stderr
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = meterbridge("schema", "--into", str(tmp_path / "file" / "below"))
+    assert result.exit_code == 1
+    assert "--into: cannot write there: Not a directory" in result.stderr

@@ -233,6 +233,15 @@ def test_what_cannot_be_sent_as_written_is_a_usage_error(tmp_path: Path) -> None
         assert meterbridge("send", *words).exit_code == 2, words
 
 
+def test_a_password_file_that_is_no_text_is_told_without_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "word").write_bytes(b"\xffsecret")
+    login = ("--username", "me", "--password-file", str(tmp_path / "word"))
+    result = meterbridge("send", "--url", "mqtt://127.0.0.1:1", *login, "shop/D1", "breaker", "off")
+    assert result.exit_code == 2
+    assert "--password-file: expected a readable text in UTF-8" in result.stderr
+    assert "xff" not in result.stderr
+
+
 def test_a_broker_that_is_not_there_is_told() -> None:
     port = free_port()
     result = _send(port, "base", "shop/D1", "breaker", "off")

@@ -385,7 +385,7 @@ def test_decimal_parameter_keeps_the_digits_that_were_written(digits):
         (PULSE, '{"delay_s": 1e400}', "delay_s: "),
         (PULSE, '{"delay_s": %s}' % ("9" * 100), "delay_s: "),
         (PRICE, '{"price": 0.30000000000000004}', "price: expected a number of at most 15 digits"),
-        (PRICE, '{"price": "0.30000000000000004"}', "price: Input should be a valid number"),
+        (PRICE, '{"price": "0.30000000000000004"}', "price: expected a valid number"),
         (RECHARGE, '{"charge_value": "x", "charge_times": 1}', "charge_value: "),
         (RECHARGE, '{"charge_value": -1}', "charge_times: is required"),
         (ALARMS, '{"overload": {"threshold": 1}}', "overload.trip: is required"),
@@ -405,7 +405,7 @@ class _Limits(Params):
 
 def test_mistake_of_an_optional_parameter_tells_only_what_the_person_needs():
     _, text = refusal(CommandSpec("limits", "", params=_Limits), '{"heat": 5}')
-    assert text == "heat: Input should be greater than or equal to 20"
+    assert text == "heat: expected greater than or equal to 20"
 
 
 def test_at_most_five_mistakes_are_told():
