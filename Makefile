@@ -60,11 +60,14 @@ documents: $(VENV)/.dev
 	$(BIN)/meterbridge asyncapi > docs/asyncapi.yaml
 	$(BIN)/meterbridge schema --into docs/schemas
 
-# DESTDIR puts all of it below another folder, to look at it.
+# DESTDIR puts all of it below another folder, to look at it. What is left in build/ would be root's, and the next version
+# would be installed with the modules that it no longer has.
 install-systemd:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3"; exit 1; }
 	"$(PYTHON)" -m venv $(DESTDIR)/opt/meterbridge
+	rm -rf build
 	$(DESTDIR)/opt/meterbridge/bin/python -m pip install --quiet --disable-pip-version-check .
+	rm -rf build
 	install -D -m 0644 README.md $(DESTDIR)/opt/meterbridge/README.md
 	install -D -m 0644 systemd/meterbridge.service $(DESTDIR)/etc/systemd/system/meterbridge.service
 	install -d -m 0755 $(DESTDIR)/etc/meterbridge

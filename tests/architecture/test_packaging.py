@@ -82,6 +82,10 @@ def test_unit_is_hardened_and_starts_what_is_installed() -> None:
     assert int(lines["WatchdogSec"]) > 0
     recipe = (ROOT / "Makefile").read_text().partition("\ninstall-systemd:")[2].partition("\n\n")[0]
     assert lines["ExecStart"].split()[0].removesuffix("/bin/meterbridge") in recipe
+    steps = [line.strip() for line in recipe.splitlines()]
+    install = next(step for step in steps if "pip install" in step)
+    around = (steps[steps.index(install) - 1], steps[steps.index(install) + 1])
+    assert around == ("rm -rf build", "rm -rf build"), "nothing of an older version, nothing of root's is left"
     assert "LoadCredential=" in unit
 
 
