@@ -85,7 +85,9 @@ def test_unit_is_hardened_and_starts_what_is_installed() -> None:
     steps = [line.strip() for line in recipe.splitlines()]
     install = next(step for step in steps if "pip install" in step)
     around = (steps[steps.index(install) - 1], steps[steps.index(install) + 1])
-    assert around == ("rm -rf build", "rm -rf build"), "nothing of an older version, nothing of root's is left"
+    assert around == ("rm -rf build", "rm -rf build"), (
+        "nothing of an older version, nothing of root's is left"
+    )
     assert "LoadCredential=" in unit
 
 

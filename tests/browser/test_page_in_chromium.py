@@ -78,6 +78,8 @@ def test_device_has_an_address_of_its_own_and_back_closes_it(gateway: Gateway, w
     window.soon(lambda: not window.all("dialog"), "the dialog is closed")
     window.open(f"{gateway.web}/#device/shop/{D2}")
     window.find("dialog h2", "Cold store")
+    window.open(f"{gateway.web}/#device/shop/%E0%A4%A")
+    window.find("dialog", "does not know this")
     window.open(f"{gateway.web}/#device/shop/nobody")
     window.find("dialog", "does not know this")
 

@@ -62,9 +62,14 @@ async function drawAccount(account) {
 
 const DRAW = { device: [drawDevice, "devices"], command: [drawCommand, "commands"], account: [drawAccount, ""] };
 
+// A part of an address. One that was typed or cut wrongly stays as it is, and nobody knows it.
+function plain(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
+}
+
 // Follows the address: #device/ACCOUNT/ID, #command/ACCOUNT/ID, #account/ID.
 export async function route() {
-  const [kind, ...names] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [kind, ...names] = location.hash.slice(1).split("/").map(plain);
   if (!DRAW[kind]) { current = null; if ($("detail").open) $("detail").close(); return; }
   current = { kind, names };
   await refreshDetail();
