@@ -115,7 +115,7 @@ def callback_fields(body: bytes) -> Json:
     """
     body = body.removeprefix(BOM_UTF8)
     try:
-        return loads_sent(body.removeprefix(BOM_UTF8))
+        return loads_sent(body)
     except ValueError as error:
         reason = str(error)
     try:

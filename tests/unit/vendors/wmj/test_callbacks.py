@@ -269,11 +269,6 @@ def test_a_form_is_read_where_the_body_is_no_json(account: Account) -> None:
     assert bare.data == {"info": "text"}
 
 
-def test_a_byte_order_mark_is_no_fault(account: Account) -> None:
-    (seen, *_) = taken(account, b"\xef\xbb\xbf" + callback("power_report", {"voltage": "230.5"}))
-    assert seen.metrics == {"voltage": Decimal("230.5")}
-
-
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"hello", b"\xff\xfe", b"a=1&b=2", b"{'a': 1}", b"&".join([b"cmd=1"] * 99)]
 )
