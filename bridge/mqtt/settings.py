@@ -93,13 +93,27 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def _authorities(path: Path, info: ValidationInfo) -> Path:
+    if info.context and FOLDER in info.context:
+        try:
+            ssl.create_default_context(cafile=str(path))
+        except OSError:
+            raise ValueError("expected a PEM file with the certificates of authorities") from None
+    return path
+
+
+def _no_phrase() -> str:
+    """In the place of OpenSSL's own question, for which the terminal would be waited on."""
+    return ""
+
+
 PemFile = Annotated[LocalPath, AfterValidator(_readable)]
 
 
 class TlsSettings(Settings):
     """`tls`: PEM files; without `ca` the system's authorities are trusted. The broker is always verified."""
 
-    ca: PemFile | None = None
+    ca: Annotated[PemFile, AfterValidator(_authorities)] | None = None
     cert: PemFile | None = None
     key: PemFile | None = None
 
@@ -108,6 +122,22 @@ class TlsSettings(Settings):
         if self.key is not None and self.cert is None:
             raise ValueError("expected cert beside key")
         return self
+
+    @model_validator(mode="after")
+    def _pair(self, info: ValidationInfo) -> TlsSettings:
+        if self.cert is not None and info.context and FOLDER in info.context:
+            try:
+                self.show_cert(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+            except OSError:
+                raise ValueError(
+                    "expected cert and its own key as PEM files, the key without a pass phrase"
+                ) from None
+        return self
+
+    def show_cert(self, context: ssl.SSLContext) -> None:
+        """Has the context show `cert`, if there is one. Raises OSError for files that cannot be used."""
+        if self.cert is not None:
+            context.load_cert_chain(str(self.cert), str(self.key) if self.key else None, password=_no_phrase)
 
 
 class DiscoverySettings(Settings):
@@ -166,8 +196,8 @@ class MqttSettings(Settings):
         if not self.uses_tls:
             return None
         context = ssl.create_default_context(cafile=str(self.tls.ca) if self.tls and self.tls.ca else None)
-        if self.tls is not None and self.tls.cert is not None:
-            context.load_cert_chain(str(self.tls.cert), str(self.tls.key) if self.tls.key else None)
+        if self.tls is not None:
+            self.tls.show_cert(context)
         return context
 
     @property

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.config.papers import papers
+
 ACCOUNT = "accounts:\n  - id: home\n    vendor: acme\n    app_key: FAKEKEY1\n"
 
 
@@ -108,10 +110,17 @@ def test_file_of_a_credentials_directory_is_found(read, tmp_path):
 
 
 def test_paths_are_relative_to_the_file(read, tmp_path):
-    (tmp_path / "ca.pem").write_text("FAKE")
+    papers(tmp_path, "ca")
     configuration = read("mqtt: {tls: {ca: ca.pem}}\nstate: {url: 'sqlite:./var/s.db'}")
     assert configuration.mqtt.tls.ca == tmp_path / "ca.pem"
     assert configuration.state.path == tmp_path / "var/s.db"
+
+
+def test_certificate_and_key_may_be_one_file(read, tmp_path):
+    papers(tmp_path, "me")
+    (tmp_path / "both.pem").write_text((tmp_path / "me.pem").read_text() + (tmp_path / "me.key").read_text())
+    assert read("mqtt: {tls: {cert: me.pem, key: me.key}}").mqtt.tls.key == tmp_path / "me.key"
+    assert read("mqtt: {tls: {cert: both.pem}}").mqtt.tls.key is None
 
 
 def test_aliases_and_merge_keys_are_followed(read):

@@ -7,6 +7,7 @@ import pytest
 from bridge.config import load
 from bridge.domain.errors import ConfigError
 from bridge.vendors import VENDORS
+from tests.unit.config.papers import papers
 
 DURATION = "expected a duration with its unit, such as 500ms, 30s, 5m, 1h or 7d"
 
@@ -466,3 +467,23 @@ def test_what_may_be_right_once_another_key_is_right_is_not_told(tmp_path, text)
 def test_a_mapping_in_the_place_of_a_required_key_is_one_mistake(refused):
     (line,) = refused("accounts:\n- {id: a, vendor: acme, app_key: {a: b}}")
     assert "this key is required" not in line
+
+
+def test_files_of_tls_that_cannot_be_used_are_a_mistake(refused, tmp_path):
+    papers(tmp_path, "me")
+    papers(tmp_path, "other")
+    papers(tmp_path, "locked", phrase="FAKE0000")
+    (tmp_path / "words").write_text("no certificate")
+    assert refused("mqtt: {tls: {ca: words}}") == [
+        "config.yaml:1:18: mqtt.tls.ca: expected a PEM file with the certificates of authorities "
+        '(found "words")'
+    ]
+    pair = "config.yaml:1:13: mqtt.tls: expected cert and its own key as PEM files, the key without a pass phrase"
+    for written in (
+        "cert: me.pem, key: other.key",
+        "cert: me.key, key: me.pem",
+        "cert: me.pem",
+        "cert: words",
+        "cert: locked.pem, key: locked.key",
+    ):
+        assert refused(f"mqtt: {{tls: {{{written}}}}}") == [pair], written
