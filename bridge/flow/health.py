@@ -2,7 +2,8 @@
 
 States: online, degraded (some calls fail), rate_limited, unreachable, auth_failed. An account whose credentials are
 refused is parked: no call leaves until PARK_FIRST_S have passed, then one is tried, then twice as long, and so on.
-A part of the API with a login of its own (`CommandSpec.part`) is parked alone: the account goes on, degraded.
+A part of the API with a login of its own (`CommandSpec.part`) is parked alone, from PART_FIRST_S to PART_MAX_S: the
+account goes on, degraded.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ log = logging.getLogger("bridge.accounts")
 
 PARK_FIRST_S = 900.0
 PARK_MAX_S = 6 * 3600.0
+PART_FIRST_S = 30.0
+PART_MAX_S = 900.0
+"""As the one vendor with such a part says of its logins (page iotmeter 3)."""
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
 FAILURES_UNTIL_UNREACHABLE = 3
@@ -46,6 +50,7 @@ class Parking:
     parked_for: AuthFailed | None = None
     parked_until: float = 0.0
     park_s: float = PARK_FIRST_S
+    most_s: float = PARK_MAX_S
 
     def reason(self, now: float) -> AuthFailed | None:
         """The refusal that stands now."""
@@ -55,7 +60,7 @@ class Parking:
         """The credentials were refused (again)."""
         self.parked_for = error
         self.parked_until = now + self.park_s
-        self.park_s = min(PARK_MAX_S, self.park_s * 2)
+        self.park_s = min(self.most_s, self.park_s * 2)
 
 
 @dataclass(slots=True)
@@ -211,7 +216,7 @@ class AccountHealth:
             return
         now = self._clock.monotonic()
         told = part in state.parts
-        parking = state.parts.setdefault(part, Parking())
+        parking = state.parts.setdefault(part, Parking(park_s=PART_FIRST_S, most_s=PART_MAX_S))
         if parking.reason(now) is not None:
             return
         parking.park(error, now)

@@ -12,16 +12,18 @@ from datetime import datetime, timedelta, tzinfo
 
 from bridge.domain.command import Order
 from bridge.domain.device import Device
-from bridge.domain.errors import LostAnswer, Refused
+from bridge.domain.errors import AuthFailed, LostAnswer, NotSent, RateLimited, Refused, VendorError
 from bridge.domain.text import Json
 from bridge.ports import Clock
 from bridge.vendors.iotmeter.api import ControlApi
 from bridge.vendors.iotmeter.commands import GRACE_S, TASK_S, ends_at, new_task
+from bridge.vendors.iotmeter.faults import Missing
 from bridge.vendors.iotmeter.notes import Notes
 from bridge.vendors.iotmeter.tasks import METER, SUCCESS, SUFFIXES, Task, suffix_of, task_of
 from bridge.vendors.iotmeter.wire import Record
 
 _KIND = SUFFIXES["get_recharge"][0]
+_PAUSES_S = (1.0, 2.0)
 _SLACK = timedelta(seconds=2)
 """Times of tasks are whole seconds."""
 
@@ -63,6 +65,18 @@ class Queue:
             if suffix_of(task.kind) == suffix and not old:
                 return task
         return None
+
+    async def look(self, ctrl_id: int) -> Task:
+        """One task as it is now. A look that brings no answer, or a refusal, is made up to three times (page 5): the
+        next one by the schedule may be half an hour away. Raises Missing where there is no such task."""
+        for pause_s in _PAUSES_S:
+            try:
+                return self.task(await self.api.model(ctrl_id))
+            except (Missing, AuthFailed, RateLimited, NotSent):
+                raise
+            except VendorError:
+                await self._clock.sleep(pause_s)
+        return self.task(await self.api.model(ctrl_id))
 
     def task(self, record: Record) -> Task:
         """Raises LostAnswer for a record that cannot be read."""

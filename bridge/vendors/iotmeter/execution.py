@@ -116,7 +116,7 @@ class Execution:
         queue, known = self._queue, isinstance(order.vendor_ref, int)
         if known:
             try:
-                task = queue.task(await queue.api.model(order.vendor_ref))
+                task = await queue.look(order.vendor_ref)
             except Missing:
                 return Outcome(Status.INDETERMINATE, "no_answer", GONE)
         else:

@@ -23,6 +23,7 @@ from bridge.flow.health import (
     FAILURES_UNTIL_UNREACHABLE,
     PARK_FIRST_S,
     PARK_MAX_S,
+    PART_FIRST_S,
     PAUSE_MAX_S,
     AccountHealth,
     AccountState,
@@ -245,10 +246,10 @@ async def test_a_part_with_credentials_of_its_own_is_parked_alone(health: Accoun
     for _ in range(2):
         assert (state(health).word, state(health).message) == ("degraded", "control: wrong password")
         health.succeeded("home")  # what polling says of itself
-    await clock.advance(PARK_FIRST_S + 1)
+    await clock.advance(PART_FIRST_S + 1)
     assert health.parked("home", "control") is None
     health.failed("home", REFUSED_LOGIN, "control")
-    await clock.advance(PARK_FIRST_S + 1)
+    await clock.advance(PART_FIRST_S + 1)
     assert health.parked("home", "control") is REFUSED_LOGIN
     assert told == [("home", "control: wrong password")]
     health.succeeded("home", "control")

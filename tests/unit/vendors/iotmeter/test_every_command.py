@@ -352,6 +352,19 @@ async def test_a_refused_login_fails_the_command_and_reading_goes_on(gateway: Pl
     assert gateway.effects() == []
 
 
+async def test_a_refused_login_is_tried_again_after_half_a_minute(gateway: Platform) -> None:
+    account = gateway.sim.account
+    gateway.sim.sessions.expire()
+    gateway.sim.account = type(account)("1001", "0" * 32, "u", "another")
+    await order(gateway, "valve", {"state": "close"})
+    gateway.sim.account = account
+    await gateway.command(f"home/{METER}/cmd/valve", {"id": "early", "state": "close"})
+    assert gateway.final("early")["code"] == "auth_failed"
+    await gateway.advance(31)
+    await gateway.command(f"home/{METER}/cmd/valve", {"id": "later", "state": "close"})
+    assert gateway.statuses("later") == ["accepted", "sent"]
+
+
 # commands of the account ----------------------------------------------------------------------------------------------
 
 NEW = {"ctrl_type": "iotmeterv1.common.setvalveoff", "ctrl_data": {}}

@@ -219,7 +219,14 @@ async def test_a_deleted_task_tells_nothing_any_more(bench: Scripted) -> None:
 
 async def test_an_unreadable_task_is_no_answer(bench: Scripted) -> None:
     with pytest.raises(LostAnswer):
-        await asked(bench, "valve", CLOSE, good({"ctrl_id": 15}))
+        await asked(bench, "valve", CLOSE, *[good({"ctrl_id": 15})] * 3)
+
+
+@pytest.mark.parametrize("reply", [httpx.Response(502), b"<html>", bad("系统繁忙"), good({"ctrl_id": 15})])
+async def test_a_look_that_fails_is_made_again_at_once(bench: Scripted, reply: Any) -> None:
+    outcome = await asked(bench, "valve", CLOSE, reply, reply, good(task(4)))
+    assert outcome.status is Status.FAILED
+    assert bench.cloud.paths.count("CtrlData/GetModel/15") == 3
 
 
 async def test_a_result_is_handed_on(bench: Scripted) -> None:

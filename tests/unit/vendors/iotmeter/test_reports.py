@@ -69,6 +69,17 @@ async def order(gateway: Reporting, command: str, params: dict[str, Any]) -> Non
     await gateway.command(f"home/{METER}/cmd/{command}", {"id": "brg-9", **params})
 
 
+async def test_a_report_brings_the_end_also_where_the_platform_stumbles_over_the_question(
+    gateway: Reporting,
+) -> None:
+    await order(gateway, "recharge", CHARGE)
+    gateway.sim.faults.add(Fault("http_500", endpoint="CtrlData/GetModel"))
+    gateway.sim.faults.add(Fault("native_code", endpoint="CtrlData/GetModel"))
+    await gateway.settle(1, 3, '{"success": 170, "remain": 88.5}')
+    await gateway.advance(4)
+    assert gateway.final("brg-9")["status"] == "succeeded"
+
+
 async def test_v7_a_report_brings_the_end_at_once_and_the_result_flag_counts(gateway: Reporting) -> None:
     await order(gateway, "recharge", CHARGE)
     for _ in range(2):
