@@ -14,9 +14,10 @@ from bridge.ports import Effect, PollTask, PushDoor
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.wmj import codec, frame
 from bridge.vendors.wmj.api import WmjApi
-from bridge.vendors.wmj.commands import account_commands, device_commands, order_frame, request_of
+from bridge.vendors.wmj.commands import account_commands, device_commands, request_of
 from bridge.vendors.wmj.execution import Execution
 from bridge.vendors.wmj.faults import NOT_REGISTERED
+from bridge.vendors.wmj.framerules import order_frame
 from bridge.vendors.wmj.link import Link
 from bridge.vendors.wmj.notes import Notes
 from bridge.vendors.wmj.params import Protection

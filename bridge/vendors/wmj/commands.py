@@ -6,15 +6,17 @@ Pure. What happens after a lost answer follows the last column of METRICS 4.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bridge.domain.command import AfterLoss, CommandSpec, Evidence, NoParams, Order, Status
 from bridge.domain.errors import Rejection
 from bridge.domain.interlocks import Act, Deed
 from bridge.domain.text import Json
+from bridge.vendors.wmj import framerules
 from bridge.vendors.wmj.codec import PROTECTION
-from bridge.vendors.wmj.frame import FrameError, disabled, encode, switch_of
+from bridge.vendors.wmj.frame import FrameError, encode
+from bridge.vendors.wmj.framerules import may_repeat, order_frame
 from bridge.vendors.wmj.params import (
     Alarms,
     Breaker,
@@ -25,7 +27,6 @@ from bridge.vendors.wmj.params import (
     alarms_model,
     protection_model,
 )
-from bridge.vendors.wmj.points import GROUPS, SWITCH, Frame
 from bridge.vendors.wmj.settings import WmjSettings
 from bridge.vendors.wmj.wire import CloudRequest
 
@@ -164,7 +165,7 @@ def _protecting(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             "`trip` false on anything but low_balance_kwh switches that protection off and needs `confirm`",
             direct=True,
             params=alarms_model(settings),
-            dangerous_if=lambda params: _switches_off(order_frame(params)),
+            dangerous_if=framerules.switches_protection_off,
             after_loss=lambda _params: _ONCE_MORE,
         ),
         CommandSpec(
@@ -174,49 +175,12 @@ def _protecting(settings: WmjSettings) -> tuple[CommandSpec, ...]:
             direct=True,
             params=HexFrame,
             idempotent=False,
-            dangerous_if=_is_dangerous_frame,
-            check=_is_frame,
+            dangerous_if=framerules.is_dangerous,
+            check=framerules.within(settings),
             after_loss=_after_frame,
-            acts=_acts_of_frame,
+            acts=framerules.acts,
         ),
     )
-
-
-def order_frame(params: Any) -> Frame:
-    """The frame of `set_alarms` or `hex_frame`. Raises FrameError for a bad `hex`."""
-    frame: Frame = params.frame()
-    return frame
-
-
-def may_repeat(frame: Frame) -> bool:
-    """Whether sending the frame twice is the same as once: it sets alarms and nothing else (section 7)."""
-    return all(point.sets_alarms for point in frame.points)
-
-
-def _switches_off(frame: Frame) -> str | None:
-    names = disabled(frame)
-    return f"it switches a protection off: {', '.join(names)}" if names else None
-
-
-def _is_dangerous_frame(params: Any) -> str | None:
-    """None for a frame that cannot be read, too: `_is_frame` rejects that one."""
-    try:
-        frame = order_frame(params)
-    except FrameError:
-        return None
-    unknown = [point for point in frame.points if point.id != SWITCH and not point.sets_alarms]
-    if unknown:
-        points = ", ".join(f"0x{point.id:02X}" for point in unknown)
-        form = " in an unknown form" if any(point.id in GROUPS for point in unknown) else ""
-        return f"it writes the data point {points}{form}"
-    return _switches_off(frame)
-
-
-def _is_frame(order: Order) -> None:
-    try:
-        order_frame(order.params)
-    except FrameError as error:
-        raise Rejection("bad_frame", str(error)) from None
 
 
 def _after_frame(params: Any) -> AfterLoss:
@@ -224,15 +188,6 @@ def _after_frame(params: Any) -> AfterLoss:
         return _ONCE_MORE if may_repeat(order_frame(params)) else _NEVER_AGAIN
     except FrameError:
         return _NEVER_AGAIN
-
-
-def _acts_of_frame(params: Any) -> Sequence[Act]:
-    """A raw frame is no way around the interlocks."""
-    try:
-        switched = switch_of([order_frame(params)])
-    except FrameError:
-        return ()
-    return () if switched is None else (Act(Deed.SWITCH_ON if switched else Deed.SWITCH_OFF),)
 
 
 _DEEDS = {"on": Deed.SWITCH_ON, "off": Deed.SWITCH_OFF}

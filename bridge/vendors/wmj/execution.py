@@ -20,7 +20,8 @@ from bridge.ports import Clock, Effect
 from bridge.vendors.wmj import codec
 from bridge.vendors.wmj import frame as frames
 from bridge.vendors.wmj.api import Told
-from bridge.vendors.wmj.commands import may_repeat, order_frame, request_of
+from bridge.vendors.wmj.commands import request_of
+from bridge.vendors.wmj.framerules import may_repeat, order_frame
 from bridge.vendors.wmj.link import Link
 from bridge.vendors.wmj.notes import Notes
 from bridge.vendors.wmj.points import GROUPS, Frame, describe_points

@@ -251,3 +251,36 @@ def test_account_commands_are_repeated_as_the_catalogue_says(account: Account) -
     assert register.spec.after_loss(register.params).send_again == 1
     with pytest.raises(ValidationError):
         account.order("register", {"device_sn": "W7300000009"}, device=None)
+
+
+@pytest.mark.parametrize(
+    ("data", "deeds"),
+    [
+        ("1001000100", ["switch_off"]),
+        ("1001000101", ["switch_on"]),
+        (
+            "1004000101",
+            ["switch_on"],
+        ),  # in another form
+        ("10010001011001000100", ["switch_on", "switch_off"]),
+        ("1100000403010006", []),
+    ],
+)
+def test_a_raw_frame_counts_for_the_interlocks_as_what_it_does(
+    account: Account, data: str, deeds: list[str]
+) -> None:
+    frame = f"55AA0006{len(data) // 2:04X}{data}"
+    order = account.order("hex_frame", {"hex": frame, "fix_checksum": True})
+    assert [str(act.deed) for act in order.spec.acts(order.params)] == deeds
+
+
+def test_a_raw_frame_is_held_to_the_ranges_that_the_account_names(make: Callable[..., Account]) -> None:
+    narrow = make(ranges={"overcurrent_a": [10, 40]})
+    check = narrow.spec("hex_frame").check
+    assert check is not None
+    with pytest.raises(
+        Rejection, match="overcurrent_a 63 is outside the account's range of 10 to 40"
+    ) as refused:
+        check(narrow.order("hex_frame", {"hex": F1_RIGHT}))
+    assert refused.value.code == "invalid_params"
+    check(narrow.order("hex_frame", {"hex": F5}))
