@@ -17,6 +17,7 @@ from starlette.routing import Route
 from bridge.contract.commands import CommandMessage
 from bridge.contract.topics import Topics
 from bridge.domain.errors import StoreError
+from bridge.domain.ids import is_command_id
 from bridge.domain.text import Json, dumps, loads
 from bridge.ports import Clock
 from bridge.web.access import COOKIE, SESSION_S, Access, Denied, check_same_origin
@@ -265,6 +266,8 @@ class Page:
         if not named or not isinstance(payload, dict) or not (device is None or isinstance(device, str)):
             raise Denied(400, "expected account, command, payload (an object) and, for a device, device")
         payload = {"id": f"page-{secrets.token_hex(8)}", **payload}
+        if not is_command_id(payload["id"]):
+            raise Denied(400, "id: expected text of 1 to 50 printable characters")
         topic = self._topics.command(str(account), device or None, str(command))
         parsed = self._topics.parse_command(topic)
         if parsed is None or parsed.account != account or (parsed.device_level is None) != (not device):
@@ -275,7 +278,7 @@ class Page:
             received_at=self._clock.now(),
             requester=f"status page from {peer}"[:200],
         )
-        return message, str(account), str(payload["id"])[:200]
+        return message, str(account), str(payload["id"])
 
     def _peer(self, request: Request) -> str:
         forwarded = ",".join(request.headers.getlist("x-forwarded-for"))

@@ -253,6 +253,8 @@ def test_command_is_refused_without_the_pages_token_or_from_another_site(
         ({"account": "shop", "command": "x", "device": 5}, 400),
         ({"account": "a/b", "command": "x"}, 400),
         ({"account": "nobody", "command": "breaker"}, 404),
+        ({"account": "shop", "command": "register", "payload": {"id": 5}}, 400),
+        ({"account": "shop", "command": "register", "payload": {"id": "x" * 51}}, 400),
         ([], 400),
     ],
 )
