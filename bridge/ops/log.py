@@ -124,4 +124,6 @@ def _escaped(text: str) -> set[str]:
 
 def _short(value: object) -> str:
     text = str(value)
+    if not text.isprintable():  # what a vendor wrote must neither begin a line nor move the cursor
+        return json.dumps(text).replace("\x7f", "\\u007f")
     return json.dumps(text, ensure_ascii=False) if " " in text or not text else text

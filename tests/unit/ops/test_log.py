@@ -205,6 +205,18 @@ def test_any_text_makes_one_line_of_json(message: str, fields: dict[str, object]
     assert json.loads(text)["event"] == message
 
 
+@pytest.mark.parametrize(
+    "value", ["a\nb", "\x1b[2J", "a\x9b31mb c", "\u202egnp", "\x7f", "\u2028", {"k": "a\r"}]
+)
+def test_line_of_text_is_one_printable_line_whatever_a_vendor_wrote(
+    redactor: Redactor, own_logging: None, value: object
+):
+    stream = io.StringIO()
+    set_up("info", "text", redactor, stream)
+    logging.getLogger("bridge.test").info("vendor.said", extra={"reason": value})
+    assert stream.getvalue()[:-1].isprintable()
+
+
 def test_line_of_text_has_level_event_and_fields(redactor: Redactor, own_logging: None):
     stream = io.StringIO()
     set_up("info", "text", redactor, stream)
