@@ -74,6 +74,7 @@ class AccountState:
     last_success: datetime | None = None
     heard: bool = False
     failures: int = 0
+    pauses: int = 0
     paused_until: float = 0.0
     limited_until: datetime | None = None
     parking: Parking = field(default_factory=Parking)
@@ -140,7 +141,7 @@ class AccountHealth:
             if state.parts.pop(part, None) is not None and state.word == "degraded":
                 self._become(account, state, "online", "")
             return
-        state.failures = 0
+        state.failures = state.pauses = 0
         state.paused_until = 0.0
         state.parking = Parking()
         self._become(account, state, "online", "")
@@ -254,8 +255,12 @@ class AccountHealth:
 
     def _pause(self, state: AccountState) -> None:
         state.failures += 1
-        pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** min(10, state.failures - 1))
-        state.paused_until = self._clock.monotonic() + pause_s * self._rng.uniform(0.5, 1.0)
+        now = self._clock.monotonic()
+        if now < state.paused_until:
+            return  # of a call that was under way: many devices that fail together are one trouble
+        state.pauses += 1
+        pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** min(10, state.pauses - 1))
+        state.paused_until = now + pause_s * self._rng.uniform(0.5, 1.0)
 
     def _become(self, account: str, state: AccountState, word: str, message: str) -> None:
         refused = {part: one.parked_for for part, one in state.parts.items() if one.parked_for is not None}

@@ -160,11 +160,11 @@ async def test_pauses_double_up_to_a_minute_and_are_scattered(health: AccountHea
     for _ in range(12):
         health.failed("home", NotSent("no route"))
         pauses.append(health.pause_s("home"))
+        await clock.advance(pauses[-1])
     for number, pause in enumerate(pauses):
         longest = min(PAUSE_MAX_S, 2.0**number)
         assert longest / 2 <= pause <= longest
     assert len(set(pauses[7:])) > 1
-    await clock.advance(pauses[-1])
     assert health.pause_s("home") == pytest.approx(0, abs=1e-6)
     health.succeeded("home")
     health.failed("home", NotSent("no route"))
@@ -194,6 +194,13 @@ async def test_refused_credentials_park_the_account_twice_as_long_each_time(
         assert state(health).word == "auth_failed"
         parked_s = min(PARK_MAX_S, parked_s * 2)
     assert parked_s == PARK_MAX_S
+
+
+def test_many_calls_that_fail_together_are_one_pause(health: AccountHealth):
+    for _ in range(30):
+        health.failed("home", LostAnswer("HTTP status 502"))
+    assert 0 < health.pause_s("home") <= 1
+    assert state(health).word == "unreachable"
 
 
 async def test_failures_of_calls_under_way_do_not_prolong_the_parking(
