@@ -10,7 +10,7 @@ import click
 from bridge.cli.archive import opened
 from bridge.cli.broker import connected
 from bridge.cli.failures import Failure, read_configuration
-from bridge.cli.planning import planned, stretched
+from bridge.cli.planning import deaf, planned, stretched
 from bridge.cli.tables import printable, table
 from bridge.cli.visits import Visit, visits
 from bridge.config import Configuration
@@ -73,8 +73,14 @@ async def _summary(configuration: Configuration, accounts: Sequence[Visit]) -> N
         count = str(len(devices or named)) if devices is not None or named else "not known yet"
         rows.append((settings.id, settings.vendor, count, duration_text(settings.poll), calls[0]))
         rows += [("", "", "", "", words) for words in calls[1:]]
-        if (warning := stretched(configuration, settings, tasks, account.limits)) is not None:
-            warnings.append(warning)
+        warnings += [
+            warning
+            for warning in (
+                stretched(configuration, settings, tasks, account.limits),
+                deaf(configuration, settings, account.adapter.push),
+            )
+            if warning is not None
+        ]
     click.echo()
     if not rows:
         click.echo("no accounts")

@@ -10,7 +10,7 @@ import click
 
 from bridge.cli.archive import opened
 from bridge.cli.failures import read_configuration
-from bridge.cli.tables import table
+from bridge.cli.tables import printable, table
 from bridge.cli.visits import Visit, visits
 from bridge.domain.device import Device
 from bridge.domain.errors import VendorError
@@ -35,7 +35,7 @@ def devices(path: str, *, as_json: bool) -> int:
     else:
         click.echo("no devices")
     for failure in failures:
-        click.echo(f"meterbridge: {failure}", err=True)
+        click.echo(f"meterbridge: {printable(failure)}", err=True)
     return 1 if failures else 0
 
 

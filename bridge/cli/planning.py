@@ -9,7 +9,7 @@ from bridge.config import Configuration
 from bridge.domain.quantity import duration_text
 from bridge.flow.schedule import Stretch, lengthened, stretch
 from bridge.pace.limits import Limit, Window
-from bridge.ports import PollTask
+from bridge.ports import PollTask, PushDoor
 from bridge.vendorkit.settings import AccountSettings
 
 
@@ -38,6 +38,16 @@ def planned(tasks: Sequence[PollTask], limits: Iterable[Limit]) -> list[Planned]
         per_s = _busiest_per_s(tasks, limit) if limit.per_key else _per_s(tasks, limit)
         rows += [Planned(limit, window, per_s * window.seconds) for window in limit.windows if per_s > 0]
     return rows
+
+
+def deaf(configuration: Configuration, settings: AccountSettings, door: PushDoor | None) -> str | None:
+    """The line of a `push` that will never hear anything, and why; None where there is none."""
+    if settings.push is None or (door is not None and configuration.http.address is not None):
+        return None
+    index = [account.id for account in configuration.accounts].index(settings.id)
+    why = f"{settings.vendor} does not push" if door is None else "http.listen is off"
+    key = f"accounts[{index}].push"
+    return f"{configuration.position(key)}: {key}: without effect, for {why}"
 
 
 def stretched(

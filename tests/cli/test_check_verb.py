@@ -85,6 +85,19 @@ def test_a_limit_of_single_devices_is_named_too_before_the_gateway_ever_ran(tmp_
     assert line.endswith("for 1 devices; they are read every 302s. Write poll: 302s")
 
 
+def test_a_push_that_will_never_hear_anything_is_named_with_its_line(tmp_path: Path) -> None:
+    path = configuration(tmp_path)
+    account = "  - {id: home, vendor: iammeter, token: FAKE0000token, push: {secret: FAKE-0000}}\n"
+    path.write_text(path.read_text() + account)
+    lines = meterbridge("check", "-c", str(path)).stdout.splitlines()
+    assert f"{path}:12: accounts[0].push: without effect, for http.listen is off" in lines
+    assert f"{path}:13: accounts[1].push: without effect, for iammeter does not push" in lines
+    path.write_text(path.read_text().replace("listen: off", "listen: '127.0.0.1:0'"))
+    result = meterbridge("check", "-c", str(path))
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if "without effect" in line] == lines[-1:]
+
+
 def test_connect_tells_what_does_not_answer(tmp_path: Path) -> None:
     path = configuration(tmp_path, port=free_port(), cloud=f"http://127.0.0.1:{free_port()}/deviceApi")
     result = meterbridge("check", "--connect", "-c", str(path))
