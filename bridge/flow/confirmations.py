@@ -61,7 +61,14 @@ class Confirmations:
         for row in origins:
             if row.state is CommandState.FINAL and _is_late(row, word):
                 self._tell_late(desk, word, row)
-        return bool(origins) or _is_own(desk, word)
+        if origins:
+            return True
+        if not _is_own(desk, word):
+            return False
+        if word.device is not None:  # it may be what a command of this device asked about
+            for row in desk.tx.journal.open_for(desk.policy.account, word.device):
+                self._nudge(desk, row)
+        return True
 
     def _nudge(self, desk: Desk, row: JournalRow) -> None:
         key = row.key

@@ -80,6 +80,17 @@ async def test_a_report_brings_the_end_also_where_the_platform_stumbles_over_the
     assert gateway.final("brg-9")["status"] == "succeeded"
 
 
+async def test_the_answer_to_the_gateways_own_question_ends_the_recharge_at_once(gateway: Reporting) -> None:
+    await order(gateway, "recharge", CHARGE)
+    await gateway.advance(70)
+    await gateway.settle(1, 6)
+    assert gateway.statuses("brg-9") == ["accepted", "sent"]
+    await gateway.settle(2, 3, '{"remote_charge_times": 1, "remote_total_value": 100}')
+    final = gateway.final("brg-9")
+    assert (final["status"], final["result"]["remote_charge_times"]) == ("succeeded", 1)
+    assert gateway.events("foreign_command") == []
+
+
 async def test_v7_a_report_brings_the_end_at_once_and_the_result_flag_counts(gateway: Reporting) -> None:
     await order(gateway, "recharge", CHARGE)
     for _ in range(2):
