@@ -273,7 +273,7 @@ class Reporter:
         well = self.store.failing is None and not pressure.full and (connected or room)
         reasons: dict[str, Json] = {
             "status": "ready" if well else "not ready",
-            "broker": "connected" if connected else f"not connected: {self.broker_trouble()}",
+            "broker": "connected" if connected else f"not connected: {self.broker_trouble() or 'not yet'}",
             "spool": {
                 "messages": self.snapshot.rows,
                 "bytes": self.snapshot.bytes,

@@ -54,6 +54,14 @@ class Condition:
     sent: Mapping[str, Value] | None = None
     needs_good_first: bool = False
 
+    def told(self, value: Value) -> Mapping[str, Value] | None:
+        """What the vendor says when the metric has this value; None where nobody knows (the code of a good word)."""
+        if self.sent is None:
+            return {self.vendor_code: value}
+        if value in self.bad:
+            return self.sent
+        return dict.fromkeys(self.sent, int(value)) if isinstance(value, bool) else None
+
 
 def _when(
     code: str,

@@ -136,7 +136,8 @@ def take_alarm(desk: Desk, alarm: AlarmMessage) -> None:
         )
         _raise(desk, row, known)
     if over and known.cleared_ms is None:
-        _clear(desk, row, known, alarm.ended_at or alarm.received_at, alarm.received_at, sent=alarm.data)
+        ended = alarm.ended_at or alarm.received_at
+        _clear(desk, row, known, ended, alarm.received_at, sent=alarm.data, origin=alarm.origin)
 
 
 def check_conditions(
@@ -163,7 +164,8 @@ def check_conditions(
         mine = [a for a in active if a.code == condition.code and a.severity == condition.severity]
         if newer[condition.metric] not in condition.bad:
             for alarm in mine:
-                _clear(desk, row, alarm, at, received_at)
+                sent = condition.told(newer[condition.metric])
+                _clear(desk, row, alarm, at, received_at, sent=sent, origin=origin)
         elif not mine and not (
             condition.needs_good_first and before[condition.metric] in (None, *condition.bad)
         ):
@@ -184,7 +186,7 @@ def check_conditions(
             condition.vendor_code,
             "",
             severity,
-            condition.sent or {condition.vendor_code: newer[condition.metric]},
+            condition.told(newer[condition.metric]) or {},
         )
         alarm = AlarmRow(
             alarm_id, row.account, row.device, condition.code, severity, ts_ms, document, condition=True
@@ -223,6 +225,7 @@ def _clear(
     received_at: datetime,
     message: str = "",
     sent: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
 ) -> None:
     # `sent`: what the vendor said of the end; where it said nothing, the alarm's own data stand
     alarm.cleared_ms = unix_ms(at)
@@ -233,6 +236,7 @@ def _clear(
         **alarm.document,
         "ts": rfc3339(at),
         "received_ts": rfc3339(received_at),
+        "source": str(origin) if origin is not None else alarm.document["source"],
         "message": message or alarm.document["message"],
         "state": str(AlarmState.CLEARED),
         "data": dict(sent) if sent else alarm.document["data"],

@@ -54,6 +54,7 @@ async def test_a_condition_raises_when_bad_and_clears_when_good_under_one_id(har
     assert (raised["ts"], cleared["ts"]) == ("2024-01-01T12:00:20Z", "2024-01-01T12:00:50Z")
     assert raised["vendor_code"] == "heartbeat"
     assert raised["data"] == {"heartbeat": 0}, "what the vendor sent, by its own name"
+    assert cleared["data"] == {"heartbeat": 1}, "what it sent with the end"
     assert active(harness) == []
 
 
@@ -96,6 +97,13 @@ async def test_the_end_of_an_alarm_bears_what_the_vendor_sent_with_the_end(harne
     assert told == [("raised", {"status": 0}), ("cleared", {"status": 1})]
 
 
+async def test_the_source_of_an_end_is_where_the_end_was_seen(harness: Harness) -> None:
+    await harness.take(Words("D1", harness.clock.now(), Origin.PUSH, {"healthy": False}))
+    await harness.advance(1)
+    await harness.take(Words("D1", harness.clock.now(), Origin.POLL, {"healthy": True}))
+    assert [one["source"] for one in harness.docs("home/D1/alarm")] == ["push", "poll"]
+
+
 async def test_the_levels_of_a_low_battery_clear_the_one_and_raise_the_other(harness: Harness) -> None:
     for level in (0, 1, 2, 1, 0):
         await see(harness, {"battery_low_level": level})
@@ -107,6 +115,8 @@ async def test_the_levels_of_a_low_battery_clear_the_one_and_raise_the_other(har
         ("battery_low", "warning", "raised"),
         ("battery_low", "warning", "cleared"),
     ]
+    told = [one["data"]["power_level"] for one in harness.docs("home/D1/alarm")]
+    assert told == [1, 2, 2, 1, 1, 0]
     ids = [one["id"] for one in harness.docs("home/D1/alarm")]
     assert ids[0] == ids[1]
     assert ids[2] == ids[3]

@@ -262,9 +262,9 @@ async def test_a_third_battery_level_is_no_better_than_the_second(receiver: Rece
     alarms = receiver.docs(f"gas/{METER}/alarm")
     assert [(one["severity"], one["state"], one["data"]) for one in alarms] == [
         ("warning", "raised", {"power_level": 1}),
-        ("warning", "cleared", {"power_level": 1}),
+        ("warning", "cleared", {"power_level": 2}),
         ("critical", "raised", {"power_level": 2}),
-        ("critical", "cleared", {"power_level": 2}),
+        ("critical", "cleared", {"power_level": 0}),
     ]
 
 
