@@ -263,6 +263,7 @@ class Gateway:
         reporter.pseudonyms = lambda: Pseudonyms(self.configuration.secrets())
         reporter.on_lag = self.metrics.loop_lag_seconds.observe
         self.store.outgoing = self._outgoing
+        self.store.sent_upto = self.publisher.sent_upto
         self.store.on_pressure = reporter.pressure_changed
         self.session.on_connected = self._connected
         self.session.on_ready = self._session_ready

@@ -84,6 +84,7 @@ class Publisher:
         self._missed = 0
         self._flying: dict[int, tuple[OutboxRow, int]] = {}
         self._sent_count = 0
+        self._sent_upto = 0
         self._confirmed: list[int] = []
         self._given_up: list[int] = []
         self._confirming: set[int] = set()
@@ -179,6 +180,10 @@ class Publisher:
         """Whether nothing waits to be sent or confirmed."""
         return not (self._queue or self._flying or self._behind or self._confirming)
 
+    def sent_upto(self) -> int:
+        """The youngest row that was sent on this connection, 0 without one. May be asked from any thread."""
+        return self._sent_upto
+
     def in_flight(self) -> int:
         """Messages sent and not confirmed."""
         return len(self._flying)
@@ -219,6 +224,7 @@ class Publisher:
                 return False
             self._sent_count += 1
             self._flying[mid] = (row, self._sent_count)
+            self._sent_upto = max(self._sent_upto, row.seq)
             room -= 1
         return room == 0 and len(self._flying) < window and bool(self._queue)
 
@@ -263,6 +269,7 @@ class Publisher:
         self._queue.clear()
         self._flying.clear()
         self._last_queued = 0
+        self._sent_upto = 0
         self._behind = True
 
     def _refused(self, row: OutboxRow, reason: int) -> None:

@@ -80,6 +80,29 @@ async def test_gateway_is_not_ready_as_soon_as_the_spool_dropped_something(
         assert web.get(f"{gateway.web}/readyz").status_code == 503
 
 
+async def test_broker_that_stalls_gets_all_that_was_not_counted_as_dropped(
+    make_broker: MakeBroker, make_listener: MakeListener, tmp_path: Path, ending: ExitStack
+) -> None:
+    broker = make_broker()
+    gateway = Gateway(tmp_path, configuration(broker, tmp_path / "state.db", state={"spool_max": "64KiB"}))
+    ending.callback(gateway.end)
+    gateway.start()
+    listener = make_listener(broker)
+    broker.pause()
+    ending.callback(broker.resume)
+    with httpx.Client(timeout=15, trust_env=False) as web:
+        for number in range(1, 300):
+            answer = web.post(
+                f"{base_url(gateway)}/api/Data/MeterData/Add", content=reading("12345678901234", number)
+            )
+            assert answer.status_code == 200
+    broker.resume()
+    until(lambda: 299 in arrived(listener).get("12345678901234", []), 30, "the newest arrives", gateway.tail)
+    numbers = metrics(gateway)
+    assert numbers[f"meterbridge_dropped_total{TELEMETRY}"] > 0
+    assert _count(arrived(listener)) == 299 - numbers[f"meterbridge_dropped_total{TELEMETRY}"]
+
+
 async def test_alarms_that_fill_the_spool_make_the_platform_keep_the_rest_and_none_is_lost(
     make_broker: MakeBroker, make_listener: MakeListener, tmp_path: Path, ending: ExitStack
 ) -> None:

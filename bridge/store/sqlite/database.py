@@ -101,6 +101,7 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self.outgoing: Outgoing = lambda _added, _gone: None
+        self.sent_upto: Callable[[], int] = lambda: 0
         self.pressure = Pressure()
         self.on_pressure: Callable[[Pressure, Pressure], None] = lambda _before, _now: None
         self.lost: dict[str, int] = {}
@@ -443,6 +444,7 @@ class SqliteStore:
 
     def _tables(self, db: sqlite3.Connection) -> SqliteTx:
         outbox = SqliteOutbox(db, self._spool_max_bytes)
+        outbox.sent_upto = lambda: self.sent_upto()
         self.lost = {
             Class(klass).name.lower(): one.lost for klass, one in outbox.tallies().items() if one.lost
         }

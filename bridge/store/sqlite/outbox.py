@@ -6,7 +6,7 @@ Invariant, per class and after every commit: taken = waiting + published + refus
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 
 from bridge.contract.publication import SHEDDABLE, Class, Publication
@@ -59,6 +59,7 @@ class SqliteOutbox:
         self._max_bytes = max_bytes
         self.bound_bytes = max_bytes
         self.now_ms = 0
+        self.sent_upto: Callable[[], int] = lambda: 0
         self.added: list[OutboxRow] = []
         self.gone: list[int] = []
         self._counts = _counted(db)
@@ -229,17 +230,23 @@ class SqliteOutbox:
 
     def _shed(self) -> None:
         """Drops the oldest of the least important until a tenth of the bound is free again, or nothing is left to
-        drop. The rows that the publisher already has in flight may be among them: their confirmation finds nothing."""
-        goal = self.bound_bytes * 9 // 10
+        drop. What is in flight is spared, as long as the bound allows: it would be counted as dropped and arrive."""
+        self._shed_to(self.bound_bytes * 9 // 10, self.sent_upto())
+        self._shed_to(self.bound_bytes, 0)
+
+    def _shed_to(self, goal: int, spared_upto: int) -> None:
         for klass in SHEDDABLE:
             while self._bytes > goal and self._counts[klass * _WIDTH + _ROWS]:
-                self._shed_some(int(klass), goal)
+                if not self._shed_some(int(klass), goal, spared_upto):
+                    break
 
-    def _shed_some(self, klass: int, goal: int) -> None:
+    def _shed_some(self, klass: int, goal: int, spared_upto: int) -> bool:
+        """Whether there was anything to drop."""
         excess = self._bytes - goal
+        after = self._shed_after.get(klass, 0)
         oldest = self._db.execute(
             f"SELECT seq, {_SIZE} FROM outbox WHERE seq > ? AND klass = ? ORDER BY seq LIMIT {_SHED_ROWS}",  # noqa: S608 - fixed texts
-            (self._shed_after.get(klass, 0), klass),
+            (max(after, spared_upto), klass),
         )
         seqs: list[int] = []
         for seq, size in oldest:
@@ -247,9 +254,15 @@ class SqliteOutbox:
             excess -= size
             if excess <= 0:
                 break
-        self._shed_after[klass] = seqs[-1]  # no older one of this class is left: the next search begins here
+        if not seqs:
+            return False
+        if spared_upto <= after:
+            self._shed_after[klass] = seqs[
+                -1
+            ]  # no older one of this class is left: the next search begins here
         self.gone.extend(seqs)
         self._end(seqs, _SHED)
+        return True
 
     def _of(self, klass: int) -> list[int]:
         return self._counts[klass * _WIDTH : (klass + 1) * _WIDTH]

@@ -284,3 +284,18 @@ async def test_published_waiting_and_shed_are_all_that_was_taken(path: Path, see
     for klass, tally in before.items():
         assert (tally.taken, tally.published, tally.lost) == (taken[klass], published[klass], 0)
         assert tally.refused == turned_away[klass]
+
+
+async def test_what_is_in_flight_is_spared_as_long_as_the_bound_allows(path: Path):
+    async with opened(path, 10_000) as store:
+        flying = await add(store, *[Class.TELEMETRY] * 3)
+        store.sent_upto = lambda: flying[-1]
+        later = await add(store, *[Class.TELEMETRY] * 8)
+        assert [row.seq for row in await store.run(lambda tx: tx.outbox.read(0, 99))] == flying + later[2:]
+        await add(store, *[Class.ALARM] * 7)
+        assert await waiting(store) == {Class.TELEMETRY: 3, Class.ALARM: 7}
+        await add(store, Class.ALARM)
+        assert await waiting(store) == {Class.TELEMETRY: 2, Class.ALARM: 8}
+        store.sent_upto = lambda: 0  # the connection broke
+        await add(store, Class.ALARM)
+        assert await waiting(store) == {Class.ALARM: 9}
