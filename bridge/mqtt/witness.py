@@ -29,6 +29,7 @@ class Witness:
         self._last: Publication | None = None
         self._perhaps: set[bytes] = set()
         self._found: asyncio.Future[bytes] | None = None
+        self._asks_in_vain = False
 
     def sent(self, mid: int, publication: Publication) -> None:
         """A message left under this packet id."""
@@ -49,16 +50,19 @@ class Witness:
         self._flying.clear()
 
     async def asks(self, client: aiomqtt.Client) -> bool:
-        """Whether this broker has what was confirmed last. Raises MqttError."""
+        """Whether this broker has what was confirmed last. Raises MqttError; then it is not asked again, for some
+        brokers hang up at a subscription that they do not allow."""
         last = self._last
-        if last is None:
+        if last is None or self._asks_in_vain:
             return False
+        self._asks_in_vain = True
         found = self._found = asyncio.get_running_loop().create_future()
         options = SubscribeOptions(qos=0, retainAsPublished=True, retainHandling=0)
         try:
             await heeding(client.subscribe([(last.topic, options)]))
             await asyncio.wait({found}, timeout=LOOK_TIMEOUT_S)
             await heeding(client.unsubscribe(last.topic))
+            self._asks_in_vain = False
         finally:
             self._found = None
         return found.done() and (found.result() == last.body or found.result() in self._perhaps)
