@@ -187,7 +187,7 @@ class Settler:
             entry = device.metrics.get(evidence.metric)
             return entry is not None and entry[0] == evidence.value and int(entry[1]) > row.dispatched_ms
         return any(
-            int(device.evented[f"event:{code}"][2]) > row.dispatched_ms
+            _is_after(int(device.evented[f"event:{code}"][2]), row.dispatched_ms)
             for code in evidence.events
             if f"event:{code}" in device.evented
         )
@@ -271,10 +271,15 @@ def proves(evidence: Evidence, observation: Observation, since_ms: int) -> bool:
             )
         case Event():
             at = observation.happened_at or observation.received_at
-            return observation.code in evidence.events and unix_ms(at) > since_ms
+            return observation.code in evidence.events and _is_after(unix_ms(at), since_ms)
         case Availability():
             word = "online" if observation.online else "offline"
             at = observation.at or observation.received_at
-            return observation.announced and word in evidence.events and unix_ms(at) > since_ms
+            return observation.announced and word in evidence.events and _is_after(unix_ms(at), since_ms)
         case _:
             return False
+
+
+def _is_after(at_ms: int, since_ms: int) -> bool:
+    """Whether an event came later. Vendors tell whole seconds: one of the same second counts."""
+    return at_ms > since_ms or (at_ms % 1000 == 0 and at_ms == since_ms - since_ms % 1000)

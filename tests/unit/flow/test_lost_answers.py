@@ -350,6 +350,23 @@ async def test_a_restart_waits_for_the_device_to_report_back(harness: Harness) -
     assert harness.final("r1")["status"] == "succeeded"
 
 
+@pytest.mark.parametrize("slow_s", [0.0, 30.0])
+async def test_a_vendors_whole_second_is_not_before_the_restart_within_it(
+    harness: Harness, slow_s: float
+) -> None:
+    script = lost(acted=True)
+    script.slow_s = slow_s
+    harness.vendor.will("restart", script)
+    await harness.advance(0.4)
+    await harness.command("home/D1/cmd/restart", {"id": "r1"})
+    await harness.advance(0.3)
+    now = harness.clock.now()
+    at = now.replace(microsecond=0)
+    await harness.take(Availability("D1", True, now, Origin.PUSH, said=True, at=at, announced=True))
+    await harness.advance(60)
+    assert harness.final("r1")["status"] == "succeeded"
+
+
 async def test_a_registration_proves_a_restart_even_before_the_loss_is_noticed(harness: Harness) -> None:
     script = lost(acted=True)
     script.slow_s = 60.0
