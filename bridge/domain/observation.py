@@ -78,7 +78,8 @@ class AlarmMessage:
     """One alarm as a vendor tells it (kind M of METRICS section 2).
 
     `started_at` is the vendor's alarm time or None (then the time of receipt). `ended_at` is set when the vendor
-    says that it is over. `code` is a code of `domain.alarms` or `vendor_<code>`; `vendor_code` the vendor's own.
+    says that it is over; `standing` when it says, of one told before, that it is not. `code` is a code of
+    `domain.alarms` or `vendor_<code>`; `vendor_code` the vendor's own.
     """
 
     device: str
@@ -89,6 +90,7 @@ class AlarmMessage:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cleared: bool = False
+    standing: bool = False
     message: str = ""
     data: Mapping[str, Json] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from bridge.contract import payloads
 from bridge.contract.publication import Class
 from bridge.domain.alarms import CONDITIONS, Condition, severity_of
 from bridge.domain.observation import AlarmMessage, AlarmState, Availability, Event, Origin, Value
-from bridge.domain.times import FUTURE, from_unix_ms, rfc3339, unix_ms
+from bridge.domain.times import FUTURE, from_unix_ms, parse_rfc3339, rfc3339, unix_ms
 from bridge.flow.desk import Desk
 from bridge.store.protocols import AlarmRow, DeviceRow
 
@@ -135,6 +135,9 @@ def take_alarm(desk: Desk, alarm: AlarmMessage) -> None:
             silent=over and started < backlog_from,
         )
         _raise(desk, row, known)
+    elif alarm.standing and known.cleared_ms is None:
+        known.document = {**known.document, "received_ts": rfc3339(alarm.received_at)}
+        desk.tx.alarms.save(known)
     if over and known.cleared_ms is None:
         ended = alarm.ended_at or alarm.received_at
         _clear(desk, row, known, ended, alarm.received_at, sent=alarm.data, origin=alarm.origin)
@@ -202,9 +205,11 @@ def clear_message_alarms(desk: Desk, row: DeviceRow, at: datetime, reason: str) 
 
 
 def clear_old_alarms(desk: Desk) -> None:
-    """Clears what was raised longer than `alarm_clear_after` ago. A device that is gone stays gone."""
+    """Clears what the vendor told last longer than `alarm_clear_after` ago. A device that is gone stays gone."""
     before_ms = desk.now_ms - int(desk.policy.alarm_clear_after_s * 1000)
     for alarm in desk.tx.alarms.raised_before(desk.policy.account, before_ms):
+        if unix_ms(parse_rfc3339(alarm.document["received_ts"])) >= before_ms:
+            continue  # it began long ago, but was told lately
         row = desk.known_row(alarm.device) or DeviceRow(alarm.account, alarm.device, met_ms=desk.now_ms)
         _clear(desk, row, alarm, desk.now, desk.now, "no longer reported")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -162,6 +163,11 @@ class AccountGate:
         """See `vendorkit.http.Gate.blocked_s`."""
         now = self._wall.now()
         return max((self._windows(limit, key).blocked_s(now) for limit, key in uses), default=0.0)
+
+    def taken_since(self, limit: str, key: str, at: float) -> int:
+        """See `vendorkit.http.Gate.taken_since`."""
+        taken = self._windows(limit, key).slots.taken
+        return len(taken) - bisect_left(taken, at)
 
     async def block(self, limit: str, key: str, for_s: float) -> None:
         """See `vendorkit.http.Gate.block`."""

@@ -99,6 +99,10 @@ class Gate(Protocol):
         """Seconds for which a vendor's own word (`block`) holds such a call; 0 if none does."""
         ...
 
+    def taken_since(self, limit: str, key: str, at: float) -> int:
+        """How many calls counted against a limit since then (Unix seconds), those before a restart included."""
+        ...
+
     async def block(self, limit: str, key: str, for_s: float) -> None:
         """The vendor says that this limit is used up: nothing starts for so long, not even after a restart."""
         ...
@@ -180,6 +184,10 @@ class VendorHttp:
     def wait_s(self, uses: Sequence[Use], lane: Lane) -> float:
         """Seconds until such a call could start; 0 if it could now. Takes nothing."""
         return self._gate.wait_s([(use.limit, use.key) for use in uses], lane)
+
+    def taken_since(self, use: Use, at: float) -> int:
+        """See `Gate.taken_since`."""
+        return self._gate.taken_since(use.limit, use.key, at)
 
     async def block(self, use: Use, for_s: float) -> None:
         """The vendor says that this limit is used up: nothing that counts against it starts for so long."""
@@ -338,6 +346,10 @@ class OpenGate:
     def blocked_s(self, uses: Sequence[tuple[str, str]]) -> float:
         """Always 0."""
         return 0.0
+
+    def taken_since(self, limit: str, key: str, at: float) -> int:
+        """Counts nothing."""
+        return 0
 
     async def block(self, limit: str, key: str, for_s: float) -> None:
         """Blocks nothing."""

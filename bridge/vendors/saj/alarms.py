@@ -75,8 +75,10 @@ def _occurrence(known: Mapping[str, Json], row: Row, zone: tzinfo, *, equal_is_c
     )
 
 
-def as_alarm(one: Occurrence, device: str, started_at: datetime, received_at: datetime) -> AlarmMessage:
-    """The alarm as the flow takes it."""
+def as_alarm(
+    one: Occurrence, device: str, started_at: datetime, received_at: datetime, *, standing: bool = False
+) -> AlarmMessage:
+    """The alarm as the flow takes it. `standing`: it was told before, and is not over."""
     return AlarmMessage(
         device,
         one.code,
@@ -86,6 +88,7 @@ def as_alarm(one: Occurrence, device: str, started_at: datetime, received_at: da
         started_at=started_at,
         ended_at=one.ended_at,
         cleared=one.cleared,
+        standing=standing,
         message=one.message,
         data=dict(one.row),
     )
@@ -137,6 +140,15 @@ class Position:
             self.known[one.key] = (int(start.timestamp()), one.cleared)
             found.append((one, start))
         return found
+
+    def standing(self, page: Sequence[Occurrence]) -> list[tuple[Occurrence, datetime]]:
+        """What of a page was told before and is still not over, with its start."""
+        open_ones = [(one, self.known.get(one.key)) for one in page if not one.cleared]
+        return [
+            (one, one.started_at or from_unix(before[0]))
+            for one, before in open_ones
+            if before is not None and not before[1]
+        ]
 
     def is_settled(self, one: Occurrence, since: datetime) -> bool:
         """Whether nothing more is to be told of it: it is known, and cleared or older than `since`."""

@@ -43,6 +43,9 @@ _USER_FIELDS: Mapping[str, str] = {
 }
 """Parameter of `modify_user` → lower-case field of 4.22."""
 
+_UNSEEN = frozenset({"currency", "b_user_id", "price", "is_public", "timezone_id", "use_dst"})
+"""Parameters of `modify_plant` that the master data do not tell."""
+
 _RESULT_IDS: Mapping[str, str] = {"add_user": "c_user_id", "add_plant": "plant_id"}
 
 
@@ -91,6 +94,8 @@ class Execution:
             await self._pending.note(order.id, shown=shown)
         if isinstance(order.params, AddPlant):
             await self._note_plants(order, order.params)
+        if isinstance(order.params, ModifyPlant) and _shows_nothing(master, order.params):
+            await self._pending.note(order.id, alike=True)
         try:
             outcome = await self._sent(order, request, master, effect)
         except LostAnswer:
@@ -216,15 +221,11 @@ class Execution:
         rows = await all_pages(lambda page: self.api.plants(page, _LANE, name=params.name), "plant_id")
         return [row for row in rows if _is_plant(fields(row), params)]
 
-    async def _look_at_plant(self, params: Any, _order: Order) -> Outcome | None:
+    async def _look_at_plant(self, params: Any, order: Order) -> Outcome | None:
+        if (await self._pending.of(order.id)).get("alike"):
+            return None
         told = await self.api.plant_details(str(params.plant_id), _LANE)
-        known = fields(told.data)
-        wanted = {"name": params.name, "peak_power": params.peak_power, "postal": params.postal}
-        wanted |= {"longitude": params.longitude, "latitude": params.latitude}
-        wanted |= {"country": params.Country, "city": params.City}
-        if all(value is None or _equals(known.get(name), value) for name, value in wanted.items()):
-            return _found()
-        return None
+        return _found() if _is_as_wanted(fields(told.data), params) else None
 
     async def _look_for_deleted_plant(self, params: Any, order: Order) -> Outcome | None:
         if await self._plant_row(params.plant_id) is None:
@@ -285,6 +286,19 @@ def _is_plant(known: Mapping[str, Json], params: AddPlant) -> bool:
         text(known.get("name")) == params.name.strip()
         and measured(known.get("peak_power")) == params.peak_power
     )
+
+
+def _is_as_wanted(known: Mapping[str, Json], params: ModifyPlant) -> bool:
+    """Whether the master data have all that they can tell of what is wanted."""
+    wanted = {"name": params.name, "peak_power": params.peak_power, "postal": params.postal}
+    wanted |= {"longitude": params.longitude, "latitude": params.latitude}
+    wanted |= {"country": params.Country, "city": params.City}
+    return all(value is None or _equals(known.get(name), value) for name, value in wanted.items())
+
+
+def _shows_nothing(before: Mapping[str, Json], params: ModifyPlant) -> bool:
+    """Whether the master data look the same before and after, though something is changed that they do not tell."""
+    return bool(params.model_fields_set & _UNSEEN) and _is_as_wanted(before, params)
 
 
 def _equals(shown: Json, wanted: Any) -> bool:

@@ -108,7 +108,11 @@ class Meter:
         while self._calls[0] <= now_s - HOUR_S:
             self._calls.popleft()
 
-    def since_hour(self, now_s: float, zone: tzinfo) -> int | None:
-        """Calls since the last full clock hour; None where counting began later."""
+    def since_hour(self, now_s: float, zone: tzinfo) -> int:
+        """Calls since the last full clock hour, or since counting began."""
         start = hour_start(now_s, zone)
-        return None if self.since > start else sum(at >= start for at in self._calls)
+        return sum(at >= start for at in self._calls)
+
+    def is_whole(self, now_s: float, zone: tzinfo) -> bool:
+        """Whether counting began before the last full clock hour."""
+        return self.since <= hour_start(now_s, zone)

@@ -119,9 +119,14 @@ class Reader:
             found = alarms.occurrences_of(
                 page.rows, zone, equal_is_cleared=self.settings.alarm_equal_times == "cleared"
             )
+            standing = scan.position.standing(found) if kind == ALARMS else []
             news = scan.take(found, page.count, told.received_at)
-            if news:
-                yield Batch([make(one, key, start, told.received_at) for one, start in news])
+            seen: list[Observation] = [make(one, key, start, told.received_at) for one, start in news]
+            seen += [
+                alarms.as_alarm(one, key, start, told.received_at, standing=True) for one, start in standing
+            ]
+            if seen:
+                yield Batch(seen)
         position = scan.finished().as_json()
         if position != kept:
             await self.kit.vault.put(vault_key, position)

@@ -14,7 +14,16 @@ from bridge.ports import PollTask
 from bridge.vendorkit.http import Use
 from bridge.vendorkit.spec import Kit
 from bridge.vendors.saj.faults import DAY_USED_UP
-from bridge.vendors.saj.quota import AT_ONCE_S, HOUR_S, LEARNT_FOR_S, Meter, Quota, quota_from
+from bridge.vendors.saj.quota import (
+    AT_ONCE_S,
+    HOUR_S,
+    LEARNT_AT_LEAST,
+    LEARNT_FOR_S,
+    Meter,
+    Quota,
+    hour_start,
+    quota_from,
+)
 from bridge.vendors.saj.settings import ENDPOINT, REQUESTS, SajSettings
 
 _JITTER_S = (30.0, 90.0)
@@ -89,13 +98,16 @@ class Throttle:
         return [replace(task, interval_s=task.interval_s * factor) for task in tasks]
 
     def _taught(self, quota: Quota, before: Quota, now_s: float) -> Quota:
-        """Learns from the first refusal of an hour, if all its calls were counted. One that follows a rest at once
+        """Learns from the first refusal of an hour. One that follows a rest at once, or a gateway's first few calls,
         tells of somebody else's calls."""
-        calls = self._meter.since_hour(now_s, ZoneInfo(self.settings.quota_timezone))
+        zone = ZoneInfo(self.settings.quota_timezone)
+        known = self.kit.http.taken_since(Use(REQUESTS), hour_start(now_s, zone))
+        calls = max(self._meter.since_hour(now_s, zone), known) - 1
         at_once = now_s < before.hour_until + AT_ONCE_S
-        if at_once or calls is None or self.settings.quota_scope == "endpoint":
+        too_few = calls < LEARNT_AT_LEAST and not self._meter.is_whole(now_s, zone)
+        if at_once or too_few or self.settings.quota_scope == "endpoint":
             return quota
-        taught = quota.taught(calls - 1, now_s)
+        taught = quota.taught(calls, now_s)
         self.kit.log.warning(
             "saj.quota_learnt",
             extra={"account": self.kit.policy.account, "calls_per_hour": taught.learnt},

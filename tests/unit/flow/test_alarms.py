@@ -251,6 +251,32 @@ async def test_messages_are_cleared_after_the_accounts_time(tmp_path: Path) -> N
         assert active(harness) == []
 
 
+async def test_what_began_long_ago_is_cleared_when_it_was_told_long_ago(tmp_path: Path) -> None:
+    async with Harness(tmp_path, alarm_clear_after_s=3600.0) as harness:
+        await harness.take(message(harness, started_at=moment(-86400)))
+        await harness.advance(3000)
+        await harness.janitor.round()
+        assert [state for _, _, state in changes(harness)] == ["raised"]
+        assert active(harness) == ["overcurrent"]
+        await harness.take(message(harness, started_at=moment(-86400)))  # the same report once more
+        await harness.advance(601)
+        await harness.janitor.round()
+        assert [state for _, _, state in changes(harness)] == ["raised", "cleared"]
+
+
+async def test_what_the_vendor_calls_active_is_not_cleared_by_time(tmp_path: Path) -> None:
+    async with Harness(tmp_path, alarm_clear_after_s=3600.0) as harness:
+        for seconds in range(0, 10000, 1000):
+            await harness.take(message(harness, started_at=moment(-60), standing=seconds > 0))
+            await harness.advance(1000)
+            await harness.janitor.round()
+        assert [state for _, _, state in changes(harness)] == ["raised"]
+        assert active(harness) == ["overcurrent"]
+        await harness.advance(2601)
+        await harness.janitor.round()
+        assert [state for _, _, state in changes(harness)] == ["raised", "cleared"]
+
+
 async def test_an_alarm_that_was_cleared_by_time_is_not_raised_by_the_same_report(harness: Harness) -> None:
     await harness.take(message(harness, started_at=moment(0)))
     await harness.advance(90000)

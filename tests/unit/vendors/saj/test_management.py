@@ -237,6 +237,20 @@ async def test_where_nothing_can_be_told_nothing_is(
         account.clock.seconds += 100
 
 
+async def test_a_change_that_the_master_data_do_not_tell_is_not_taken_for_done(account: Account) -> None:
+    given = {"plant_id": 9, "name": "Old", "peak_power": 6, "price": 0.7}
+    account.cloud.rules["plant/details"] = lambda _request: good({**MASTER, "peak_power": 6})
+    account.cloud.will("plant/modify", httpx.ReadTimeout("slow"))
+    with pytest.raises(LostAnswer):
+        await account.run("modify_plant", given)
+    again = account.restarted()
+    again.cloud.rules = account.cloud.rules
+    assert await again.adapter.probe(again.order("modify_plant", given)) is None
+    again.cloud.will("plant/modify", OK)
+    assert (await again.run("modify_plant", given)).status is Status.SUCCEEDED
+    assert "pending" not in account.vault.kept
+
+
 async def test_a_deleted_logger_that_showed_before_was_deleted(account: Account) -> None:
     given = {"plant_id": 9, "sn": "L1"}
     account.cloud.will("device/list", good(LOGGERS), good(NONE))

@@ -16,7 +16,8 @@ from bridge.vendors.saj import limits
 from bridge.vendors.saj.quota import Meter, Quota, quota_from
 from bridge.vendors.saj.settings import SajSettings
 from tests.contract.world import World
-from tests.unit.vendors.saj.bench import INVERTER, LATEST, OVERVIEW, Account, bad, body
+from tests.fakes.adapters import SleptClock
+from tests.unit.vendors.saj.bench import INVERTER, LATEST, NOW, OVERVIEW, Account, bad, body
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -66,13 +67,13 @@ def test_what_is_learnt_is_nine_tenths_and_forgotten_after_a_day() -> None:
     assert quota_from("nonsense") == quota_from({"x": 1, "learnt": "2"}) == Quota()
 
 
-def test_a_meter_counts_since_the_full_hour_if_it_ran_so_long() -> None:
+def test_a_meter_counts_since_the_full_hour() -> None:
     meter = Meter(unix("2017-06-07T03:00:00"))
     for minute in range(10):
         meter.count(unix("2017-06-07T03:00:00") + 60 * minute)
     now = unix("2017-06-07T03:30:00")
     assert meter.since_hour(now, SHANGHAI) == 10
-    assert Meter(now).since_hour(now, SHANGHAI) is None
+    assert (meter.is_whole(now, SHANGHAI), Meter(now).is_whole(now, SHANGHAI)) == (True, False)
 
 
 async def test_during_the_rest_callers_are_told_at_once(account: Account) -> None:
@@ -127,6 +128,20 @@ async def test_a_learnt_budget_stretches_the_plan(account: Account) -> None:
     assert (task.key, task.interval_s) == (LATEST, 300.0)
     (_list, task, *_rest) = account.adapter.poll_tasks([INVERTER] * 8)
     assert task.interval_s > 1500.0
+
+
+@pytest.mark.parametrize(("calls", "is_learnt"), [(30, True), (6, False)])
+async def test_a_gateway_that_began_within_the_hour_learns_from_all_but_its_first_few_calls(
+    make: Callable[..., Account], calls: int, is_learnt: bool
+) -> None:
+    account = make(clock=SleptClock(NOW.replace(minute=20)))
+    account.cloud.will("plant/data", *[body("plant_data")] * (calls - 1), bad(10003))
+    for _ in range(calls - 1):
+        await account.poll(OVERVIEW)
+    with pytest.raises(RateLimited):
+        await account.poll(OVERVIEW)
+    (_list, task, *_rest) = account.adapter.poll_tasks([INVERTER] * 8)
+    assert (task.interval_s > 1500.0) is is_learnt
 
 
 async def test_what_is_learnt_shows_in_the_budget_and_after_a_restart() -> None:
