@@ -8,8 +8,9 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import click
 from pydantic import ValidationError
@@ -25,6 +26,8 @@ from bridge.domain.times import parse_rfc3339, rfc3339
 from bridge.flow.backfill_progress import Progress
 from bridge.flow.history import BackfillParams
 from bridge.vendors import VENDORS
+
+T = TypeVar("T")
 
 LOOK_S = 0.5
 DRAIN_S = 10.0
@@ -100,7 +103,10 @@ async def _read(
     *,
     again: bool,
 ) -> int:
-    trouble = await work.learn_devices(_accounts(configuration, params))
+    trouble = await _unless(stop, work.learn_devices(_accounts(configuration, params)))
+    if trouble is None:
+        click.echo("interrupted: nothing has been read yet", err=True)
+        return INTERRUPTED
     for account, message in trouble.items():
         click.echo(f"meterbridge: account {account!r}: its devices cannot be listed: {message}", err=True)
     ref = await work.begin(params, anew=again)
@@ -122,6 +128,18 @@ async def _read(
     _tell_failures(progress)
     delivered = await _delivered(work, stop)
     return 0 if delivered and not progress.failed and not trouble else 1
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """What the work gives; None if `stop` came first, which ends it."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 def _accounts(configuration: Configuration, params: BackfillParams) -> list[str]:

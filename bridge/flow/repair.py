@@ -30,7 +30,8 @@ AGAIN_MS = (3_600_000, 6 * 3_600_000, 24 * 3_600_000)
 UNKNOWN_MS = 300_000
 FAILURES_UNTIL_UNFILLABLE = 10
 UNFILLABLE_FOR_MS = 366 * 86_400_000
-_REF = "gap-"
+_ALONE, _TOGETHER = "gap:", "gap-"
+"""How the names of backfills begin that are for one gap, and for several."""
 
 
 class Repairs(Protocol):
@@ -141,7 +142,7 @@ class GapRepair:
 
     def _ask(self, tx: Tx, gaps: Sequence[GapRow]) -> None:
         first, last = gaps[0], gaps[-1]
-        ref = f"{_REF}{first.key}-{first.tries + 1}"
+        ref = f"{_ALONE if len(gaps) == 1 else _TOGETHER}{first.key}-{first.tries + 1}"
         for gap in gaps:
             tx.gaps.save(replace(gap, state=GapState.FILLING, tries=gap.tries + 1, ref=ref, message=""))
         wish = Wish(first.account, first.device, _period(first, last))
@@ -194,8 +195,9 @@ def grouped(gaps: Sequence[GapRow], reach: Reach) -> list[list[GapRow]]:
 
 
 def _lies_in_a_gap(tx: Tx, row: BackfillRow, at_ms: int) -> bool:
-    """What lies between gaps that are read together went out before, perhaps in another form."""
-    return not row.ref.startswith(_REF) or tx.gaps.around(row.account, row.device, at_ms) is not None
+    """What lies between gaps that are read together went out before, perhaps in another form. In a gap that is read
+    alone everything is wanted, also what follows a record of an earlier step so closely that no gap is left."""
+    return not row.ref.startswith(_TOGETHER) or tx.gaps.around(row.account, row.device, at_ms) is not None
 
 
 def _period(first: GapRow, last: GapRow) -> Period:

@@ -172,14 +172,21 @@ def local_text(at: datetime, zone: tzinfo) -> str:
     return at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
+_NEAR = timedelta(hours=2)
+"""Longer than clocks are put back anywhere."""
+
+
 def month_windows(start: datetime, end: datetime, zone: tzinfo) -> list[dict[str, int]]:
     """The `year` … `end_minute` of the calls that cover start to end: one per calendar month (4.4, Q9, Q10).
 
-    Whether the end minute counts is not known, so the last window reaches a minute further.
+    Whether the end minute counts is not known, so the last window reaches a minute further. Where the clocks are put
+    back near the start or the end, local times beyond it belong to the period as well.
     """
+    before = _put_back(start, min(end, start + _NEAR), zone)
+    after = _put_back(max(start, end - _NEAR), end, zone)
     minute = {"second": 0, "microsecond": 0, "tzinfo": None}
-    cursor = start.astimezone(zone).replace(**minute)  # type: ignore[arg-type] # the keywords of replace
-    last = end.astimezone(zone).replace(**minute) + timedelta(minutes=1)  # type: ignore[arg-type] # as above
+    cursor = start.astimezone(zone).replace(**minute) - before  # type: ignore[arg-type] # the keywords of replace
+    last = end.astimezone(zone).replace(**minute) + timedelta(minutes=1) + after  # type: ignore[arg-type] # as above
     windows = []
     while cursor <= last:
         days = monthrange(cursor.year, cursor.month)[1]
@@ -187,6 +194,12 @@ def month_windows(start: datetime, end: datetime, zone: tzinfo) -> list[dict[str
         windows.append(_window(cursor, min(last, month_end)))
         cursor = month_end + timedelta(minutes=1)
     return windows
+
+
+def _put_back(start: datetime, end: datetime, zone: tzinfo) -> timedelta:
+    """By how much the clocks are put back between two instants."""
+    first, last = (at.astimezone(zone).utcoffset() or timedelta() for at in (start, end))
+    return max(timedelta(), first - last)
 
 
 def _window(start: datetime, end: datetime) -> dict[str, int]:

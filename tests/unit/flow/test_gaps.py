@@ -464,3 +464,16 @@ async def test_a_device_that_is_not_known_for_a_moment_keeps_its_gap(rig: Rig) -
     await rig.rounds(10)
     assert await rig.rows() == []
     assert rig.told() == grid(0, 125)
+
+
+async def test_a_gap_read_in_several_steps_is_filled_to_its_end_with_records_finer_than_the_polls(
+    rig: Rig,
+) -> None:
+    rig.past.usual_s = None
+    between = [minute for minute in range(0, 365, 5) if minute % 60]
+    await rig.live(0, 245, skip=between)
+    await rig.live(360, 365)
+    assert await rig.known() == [("D1", clock_at(240), clock_at(360))]
+    await rig.rounds()
+    assert [doc["ts"] for doc in rig.gateway.docs("home/D1/history")] == grid(245, 360)
+    assert await rig.known() == []

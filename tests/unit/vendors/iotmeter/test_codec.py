@@ -260,6 +260,21 @@ def test_a_window_is_split_by_month_and_reaches_a_minute_further() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("end_min", [20, 50])
+def test_windows_around_clocks_that_are_put_back_cover_the_hour_that_comes_twice(end_min: int) -> None:
+    start = datetime(
+        2021, 10, 31, 0, 30, tzinfo=UTC
+    )  # 02:30 in Berlin, half an hour before it is 02:00 again
+    (window,) = month_windows(
+        start, datetime(2021, 10, 31, 1, end_min, tzinfo=UTC), ZoneInfo("Europe/Berlin")
+    )
+    begin = window["start_hour"] * 60 + window["start_minute"]
+    end = window["end_hour"] * 60 + window["end_minute"]
+    assert (window["start_day"], window["end_day"]) == (31, 31)
+    assert begin <= 2 * 60
+    assert end >= 2 * 60 + 59
+
+
 instants = st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 
 
