@@ -93,7 +93,8 @@ class Past:
             if told is None:
                 place, ended = replace(place, barred=place.barred | {source.key}), True
             else:
-                rows = () if told.rows == before else self._seen(source, device, told, place.since, until)
+                seen = () if told.rows == before else self._seen(source, device, told, place.since, until)
+                rows = [one for one in seen if (at := _time_of(one)) is not None and at < period.end]
                 ended = told.entries != PAGE_SIZE or told.rows == before or place.page >= PAGES_MAX
                 before = None if ended else told.rows
                 place = replace(place, page=place.page + 1, done=place.done + 1)

@@ -352,6 +352,16 @@ async def test_history_joins_all_that_is_stored_in_order(account: Account) -> No
     assert {lane for uses, lane in account.gate.calls if uses} == {Lane.HISTORY}
 
 
+async def test_what_was_read_at_the_end_does_not_belong_to_a_history_and_at_its_start_it_does(
+    account: Account,
+) -> None:
+    account.cloud.will(
+        rows(record(ENERGY, "1", "2023-07-01 00:00:00"), record(ENERGY, "2", "2023-07-02 00:00:00")), rows()
+    )
+    outcome = await account.run("history", {"start": "2023-07-01", "end": "2023-07-02"})
+    assert [dict(one.metrics) for one in outcome.observations] == [{"import_energy": 1}]
+
+
 async def test_history_asks_for_a_month_at_a_time(account: Account) -> None:
     filled = rows(record(ENERGY, "1", "2023-01-01 00:00:00"))
     account.cloud.will(*[filled] * 6)
