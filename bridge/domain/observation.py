@@ -39,6 +39,7 @@ class Reading:
     is known already is the same one. Empty: only equal values make it the same.
     `sole`, of the past: the vendor keeps one record per device and time, perhaps in a form of its own, so whatever was
     published of that time is this record.
+    `covers`: what only `fills` gaps adds nothing to the time of this record, now or after a restart.
     """
 
     device: str
@@ -51,6 +52,8 @@ class Reading:
     series: str = ""
     sole: bool = False
     sent: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    covers: bool = False
+    fills: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,8 @@ def _kept(reading: Reading) -> Json:
         "extra": dict(reading.extra),
         "series": reading.series,
         "sole": reading.sole,
+        "covers": reading.covers,
+        "fills": reading.fills,
     }
 
 
@@ -248,4 +250,6 @@ def _restored(device: str, held: HeldReading) -> Reading:
         extra=body["extra"],
         series=body["series"],
         sole=body["sole"],
+        covers=body.get("covers", False),  # not there in what an older version held
+        fills=body.get("fills", False),
     )

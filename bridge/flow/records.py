@@ -30,6 +30,7 @@ _TYPES = {
 }
 """The types of which every value fits a metric."""
 _SERIES = "series:"
+_COVERED = "covered"
 CLAIM_MS = 5 * 60 * 1000
 """How long a vendor's own report of a switch may come after the gateway saw the change by itself."""
 
@@ -129,9 +130,14 @@ def _is_new(
 
 
 def _was_told(desk: Desk, row: DeviceRow, reading: Reading, ts_ms: int) -> bool:
-    """Whether a record of the past is one that was published before, in whatever form. Notes the series of this one."""
+    """Whether a record of the past, or one that only fills gaps, is one that was published before, in whatever form.
+    Notes the series of this one, and what it covers."""
     seen, account = desk.tx.seen, desk.policy.account
     is_past = reading.origin is Origin.BACKFILL
+    if reading.covers:
+        seen.record(account, row.device, ts_ms, _COVERED, desk.now_ms)
+    elif reading.fills and seen.has_record(account, row.device, ts_ms, _COVERED):
+        return True
     if reading.series:
         first = seen.record(account, row.device, ts_ms, _SERIES + reading.series, desk.now_ms)
         if is_past and not first:

@@ -379,6 +379,10 @@ class SeenTable(Protocol):
         """True if this record is new; it is noted."""
         ...
 
+    def has_record(self, account: str, device: str, ts_ms: int, fingerprint: str) -> bool:
+        """Whether this record is noted."""
+        ...
+
     def any_record(self, account: str, device: str, ts_ms: int) -> bool:
         """Whether any record of this time is noted."""
         ...

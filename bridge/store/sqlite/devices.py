@@ -203,6 +203,10 @@ class SqliteSeen:
         )
         return added.rowcount > 0
 
+    def has_record(self, account: str, device: str, ts_ms: int, fingerprint: str) -> bool:
+        noted = "SELECT 1 FROM seen_record WHERE account = ? AND device = ? AND ts_ms = ? AND fingerprint = ?"
+        return self._db.execute(noted, (account, device, ts_ms, fingerprint)).fetchone() is not None
+
     def any_record(self, account: str, device: str, ts_ms: int) -> bool:
         noted = "SELECT 1 FROM seen_record WHERE account = ? AND device = ? AND ts_ms = ? LIMIT 1"
         return self._db.execute(noted, (account, device, ts_ms)).fetchone() is not None

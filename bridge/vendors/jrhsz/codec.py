@@ -129,18 +129,20 @@ class Codec:
             return [Words(table_no, received_at, origin, gate)] if gate else []
         said = {} if _said(row.get("gate")) else extra or {}
         more = {**said, **self._beyond(row, _KNOWN_LATEST), **raw}
-        return _readings(table_no, received_at, origin, {**register, **gate}, at, more)
+        return _readings(table_no, received_at, origin, {**register, **gate}, at, more, covers=bool(register))
 
     def stored(
         self, row: Row, kind: DeviceKind, received_at: datetime, origin: Origin
     ) -> Sequence[Observation]:
-        """A row of 4.4: the register at `readTime`."""
+        """A row of 4.4: the register at `readTime`. It fills the gaps that 4.3 and 4.5 leave."""
         table_no = table_no_of(row)
         if table_no is None:
             return []
         metrics = _numbers(row, {"reading": COUNTER[kind]})
         at = self.instant(row.get("readTime"))
-        return _readings(table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN_STORED))
+        return _readings(
+            table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN_STORED), fills=True
+        )
 
     def consumed(
         self, row: Row, kind: DeviceKind, received_at: datetime, origin: Origin
@@ -158,7 +160,15 @@ class Codec:
         )
         metrics |= _numbers(row, {"amount": "cost_interval"})
         at = self.instant(row.get("readTime"))
-        return _readings(table_no, received_at, origin, metrics, at, self._beyond(row, _KNOWN_CONSUMED))
+        return _readings(
+            table_no,
+            received_at,
+            origin,
+            metrics,
+            at,
+            self._beyond(row, _KNOWN_CONSUMED),
+            covers=counter in metrics,
+        )
 
     def time_of_use(
         self, row: Row, _kind: DeviceKind, received_at: datetime, origin: Origin
@@ -310,11 +320,18 @@ def _readings(
     metrics: Mapping[str, Value],
     at: datetime | None,
     extra: Mapping[str, Json],
+    *,
+    covers: bool = False,
+    fills: bool = False,
 ) -> list[Observation]:
     """One record, or none where there is nothing in it: unknown fields alone need a time to be a record."""
     if not metrics and (not extra or at is None):
         return []
-    return [Reading(table_no, received_at, origin, metrics, observed_at=at, extra=extra)]
+    return [
+        Reading(
+            table_no, received_at, origin, metrics, observed_at=at, extra=extra, covers=covers, fills=fills
+        )
+    ]
 
 
 def _availability(row: Row, table_no: str, received_at: datetime) -> Availability | None:

@@ -44,7 +44,8 @@ class Overlap:
 
 
 class Covered:
-    """Readings (meter, time) that 4.3 or 4.5 brought: what 4.4 shows of them fills no gap."""
+    """Readings (meter, time) that 4.3 or 4.5 brought: what 4.4 shows of them fills no gap. In memory, to spare the
+    store thousands of rows that it knows (`Reading.covers`)."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, datetime]] = set()

@@ -310,3 +310,19 @@ async def test_flat_metrics_are_bare_retained_scalars_published_only_when_they_c
         assert sorted(flat[:3]) == [("healthy", b"true"), ("switch_state", b'"on"'), ("voltage", b"230.5")]
         assert flat[3:] == [("voltage", b"231")]
         assert all(one.retain for one in harness.published("home/D1/state/+"))
+
+
+@pytest.mark.parametrize("origin", [Origin.POLL, Origin.BACKFILL])
+async def test_what_only_fills_gaps_adds_nothing_to_what_was_told_also_after_a_restart(
+    harness: Harness, origin: Origin
+) -> None:
+    live = harness.reading({"import_energy": 5, "switch_state": "on"}, 20, covers=True)
+    await harness.take(live, harness.reading({"import_energy": 6, "switch_state": "on"}, 30, covers=True))
+    await harness.restart()
+    for at, value in ((10, 4), (20, 5), (30, 6)):
+        await harness.take(harness.reading({"import_energy": value}, at, origin=origin, fills=True))
+    assert times(harness.docs("home/D1/telemetry")) == ["12:00:20", "12:00:30"]
+    assert times(harness.docs("home/D1/history")) == ["12:00:10"]
+    # another kind of record of that time is told all the same
+    await harness.take(harness.reading({"water_volume": 1}, 20))
+    assert times(harness.docs("home/D1/history")) == ["12:00:10", "12:00:20"]

@@ -405,5 +405,7 @@ async def test_records_seen_by_an_older_version_are_seen(path: Path):
         assert not await store.run(lambda tx: tx.seen.record("gas", "d", 5, "print", 10))
         assert await store.run(lambda tx: tx.seen.record("gas", "d", 6, "print", 10))
         assert await store.run(lambda tx: tx.seen.any_record("gas", "c", 6))
+        assert await store.run(lambda tx: tx.seen.has_record("gas", "c", 6, "print"))
+        assert not await store.run(lambda tx: tx.seen.has_record("gas", "c", 6, "other"))
         await store.run(lambda tx: tx.seen.forget_records_before(9))
         assert await store.run(lambda tx: tx.seen.record("gas", "d", 5, "print", 10))

@@ -218,6 +218,7 @@ async def test_the_gate_read_back_ends_a_switching_with_its_record(account: Acco
             Origin.COMMAND,
             {"import_energy": Decimal("5.1"), "switch_state": "off"},
             observed_at=NOW - timedelta(hours=1),
+            covers=True,
         ),
     ]
     assert account.cloud.bodies("readMeter")[-1] == {"tableNo": ENERGY, "pageNo": 1, "pageSize": 1000}

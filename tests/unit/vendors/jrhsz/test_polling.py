@@ -427,8 +427,23 @@ async def test_stored_readings_only_fill_gaps(account: Account) -> None:
         Origin.POLL,
         {"import_energy": 4},
         observed_at=datetime(2023, 7, 14, 1, tzinfo=UTC),
+        fills=True,
     )
     assert described.device.vendor_info == {"imei": "860000000000000"}
+
+
+async def test_readings_tell_what_they_cover_and_what_only_fills_gaps(account: Account) -> None:
+    devices = await account.know(listed(ENERGY))
+    at = "2023-07-14 10:00:00"
+    account.cloud.will(rows(latest(ENERGY, "5", at)))
+    (live,) = await account.poll("readings", *devices)
+    account.cloud.will(rows(latest(ENERGY, "", at)))
+    (gate,) = await account.poll("readings", *devices)
+    account.cloud.will(rows(consumed(ENERGY, "5", at)))
+    (used,) = await account.poll("consumption", *devices)
+    assert (live.covers, used.covers) == (True, True)
+    assert not gate.covers, "without its register a record covers nothing"
+    assert not any(one.fills for one in (live, gate, used))
 
 
 async def test_of_many_meters_only_hours_are_held_in_memory_at_once(account: Account) -> None:

@@ -96,6 +96,7 @@ async def test_v4_one_object_is_one_record_and_no_further_page(account: Account)
         Origin.POLL,
         {"import_energy": Decimal("346.9"), "switch_state": "off"},
         observed_at=at("2023-04-22T02:31:53"),
+        covers=True,
     )
     assert account.cloud.bodies("readMeter") == [{"pageNo": 1, "pageSize": 1000}]
 
