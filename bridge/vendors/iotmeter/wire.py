@@ -184,9 +184,8 @@ def month_windows(start: datetime, end: datetime, zone: tzinfo) -> list[dict[str
     """
     before = _put_back(start, min(end, start + _NEAR), zone)
     after = _put_back(max(start, end - _NEAR), end, zone)
-    minute = {"second": 0, "microsecond": 0, "tzinfo": None}
-    cursor = start.astimezone(zone).replace(**minute) - before  # type: ignore[arg-type] # the keywords of replace
-    last = end.astimezone(zone).replace(**minute) + timedelta(minutes=1) + after  # type: ignore[arg-type] # as above
+    cursor = _local_minute(start, zone) - before
+    last = _local_minute(end, zone) + timedelta(minutes=1) + after
     windows = []
     while cursor <= last:
         days = monthrange(cursor.year, cursor.month)[1]
@@ -194,6 +193,11 @@ def month_windows(start: datetime, end: datetime, zone: tzinfo) -> list[dict[str
         windows.append(_window(cursor, min(last, month_end)))
         cursor = month_end + timedelta(minutes=1)
     return windows
+
+
+def _local_minute(at: datetime, zone: tzinfo) -> datetime:
+    """What a clock there shows, without its seconds."""
+    return at.astimezone(zone).replace(second=0, microsecond=0, tzinfo=None)
 
 
 def _put_back(start: datetime, end: datetime, zone: tzinfo) -> timedelta:
